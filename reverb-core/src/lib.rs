@@ -1,0 +1,3 @@
+//! Reverb Pusher
+pub mod protocol;
+pub mod session;

@@ -1,0 +1,422 @@
+//! [`App`]: one application, its credentials and its [`Limits`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// One application: who may use it, from where, and how much.
+///
+/// Make one with [`App::new`] and set what shall differ from the defaults:
+/// ```
+/// use reverb_core::protocol::{App, ClientEvents};
+///
+/// let mut app = App::new("1001", "app-key", "app-secret")?;
+/// app.client_events = ClientEvents::Off;
+/// app.max_connections = Some(400);
+/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct App {
+    /// What the HTTP API calls it: `/apps/{id}/…`. The Python SDK takes digits only.
+    pub id: AppId,
+    /// What clients connect with: `/app/{key}`. Public.
+    pub key: AppKey,
+    /// What signatures are made with. Known to the app's backend alone.
+    pub secret: Secret,
+    /// For people; empty by default.
+    pub name: String,
+    /// Whether it may be used; true by default. An inactive app's clients get close code 4003, its backend status 403.
+    pub active: bool,
+    /// From which pages browsers may connect; from all by default.
+    pub allowed_origins: Origins,
+    /// Where clients may send events to each other; [`ClientEvents::Members`] by default.
+    pub client_events: ClientEvents,
+    /// Most connections at a time, close code 4004 beyond; `None`, the default, is no limit.
+    pub max_connections: Option<u32>,
+    /// Whether subscribers hear how many they are, `pusher_internal:subscription_count`; false by default.
+    pub subscription_count: bool,
+    /// Whether users may watch others come and go; true by default.
+    pub watchlist: bool,
+    /// Whether connections without TLS get close code 4000; false by default.
+    pub force_tls: bool,
+    /// After this much silence from us a client sends `pusher:ping`; after as much from a client we ping it.
+    ///
+    /// Sent as `activity_timeout` in whole seconds; 30 s by default, never less than 1 s (pusher-js refuses a 0).
+    /// Keep it below the idle timeout of proxies in front: nginx closes after 60 s.
+    ///
+    /// Source: Pusher Channels protocol 7, `pusher:connection_established`.
+    pub activity_timeout: Duration,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+impl App {
+    /// An app with these credentials, and defaults for the rest.
+    ///
+    /// # Errors
+    /// A credential is empty or has a character that cannot stand in a URL's path.
+    pub fn new(id: &str, key: &str, secret: &str) -> Result<Self, InvalidApp> {
+        check("id", id, "/?#%\\")?;
+        // A key stands before the colon of every signature.
+        check("key", key, "/?#%\\:")?;
+        check("secret", secret, "")?;
+        Ok(Self {
+            id: AppId(id.into()),
+            key: AppKey(key.into()),
+            secret: Secret::new(secret),
+            name: String::new(),
+            active: true,
+            allowed_origins: Origins::any(),
+            client_events: ClientEvents::Members,
+            max_connections: None,
+            subscription_count: false,
+            watchlist: true,
+            force_tls: false,
+            activity_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+        })
+    }
+}
+
+fn check(field: &'static str, value: &str, forbidden: &str) -> Result<(), InvalidApp> {
+    if value.is_empty() || value.len() > 255 {
+        return Err(InvalidApp::Length {
+            field,
+            length: value.len(),
+        });
+    }
+    match value
+        .chars()
+        .find(|c| c.is_control() || c.is_whitespace() || forbidden.contains(*c))
+    {
+        Some(character) => Err(InvalidApp::Character { field, character }),
+        None => Ok(()),
+    }
+}
+
+/// Why credentials make no app.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidApp {
+    /// Nothing, or far too much.
+    #[error("the app's {field} must have 1 to 255 characters, not {length}")]
+    Length {
+        /// `id`, `key` or `secret`.
+        field: &'static str,
+        /// Bytes it has.
+        length: usize,
+    },
+    /// A character that would not survive in a URL or in a signature.
+    #[error("the app's {field} must not contain {character:?}")]
+    Character {
+        /// `id`, `key` or `secret`.
+        field: &'static str,
+        /// The one that is not allowed.
+        character: char,
+    },
+}
+
+macro_rules! text_newtype {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// As text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_newtype! {
+    /// The id of an app, as in `/apps/{id}/events`.
+    AppId
+}
+text_newtype! {
+    /// The key of an app, as in `/app/{key}`.
+    AppKey
+}
+
+/// The secret of an app. Prints as `***`, so that it cannot reach a log by accident.
+#[derive(Clone)]
+pub struct Secret {
+    text: Arc<str>,
+    /// Keyed once; a clone of this state is a third cheaper than keying anew for every signature.
+    mac: Hmac<Sha256>,
+}
+
+impl Secret {
+    fn new(text: &str) -> Self {
+        let mac = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes keys of any length");
+        Self {
+            text: text.into(),
+            mac,
+        }
+    }
+
+    /// The secret itself, for those who must store or show it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// The signature over these parts, one after the other.
+    #[must_use]
+    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.mac.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether this is the signature over these parts; takes equally long whether it is or not.
+    #[must_use]
+    pub fn verify(&self, parts: &[&[u8]], signature: &[u8; 32]) -> bool {
+        let mut mac = self.mac.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.verify_slice(signature).is_ok()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where clients may send events to each other.
+///
+/// Wherever they may, the sender must be subscribed to the channel. Source: Pusher Channels, client events; the names of
+/// the modes are Laravel Reverb's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientEvents {
+    /// Nowhere.
+    #[serde(alias = "none")]
+    Off,
+    /// On private and presence channels, as at Pusher.
+    #[default]
+    Members,
+    /// On public channels too.
+    All,
+}
+
+/// How much an app may do. Everything that hits one of these is told its name.
+///
+/// The defaults are those of Pusher Channels. Bytes and characters are those of the decoded text; a rate of 0 is no limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Client events per second and connection; 10.
+    pub client_events_per_second: u32,
+    /// Published events per second; 0.
+    pub events_per_second: u32,
+    /// GETs of the HTTP API per second; 0.
+    pub reads_per_second: u32,
+    /// Characters of a channel's name; 200.
+    pub channel_name_length: usize,
+    /// Characters of an event's name; 200.
+    pub event_name_length: usize,
+    /// Bytes of an event's data; 10240.
+    pub event_bytes: usize,
+    /// Channels that one event may go to; 100.
+    pub channels_per_event: usize,
+    /// Events in one batch; 10.
+    pub batch_size: usize,
+    /// Channels that one connection may be subscribed to; 1000.
+    pub channels_per_connection: usize,
+    /// Users in one presence channel; 100.
+    pub presence_members: usize,
+    /// Bytes of what a presence channel is told of a user; 1024.
+    pub presence_member_bytes: usize,
+    /// How long a cache channel remembers its last event, in seconds; 1800.
+    pub cache_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            client_events_per_second: 10,
+            events_per_second: 0,
+            reads_per_second: 0,
+            channel_name_length: 200,
+            event_name_length: 200,
+            event_bytes: 10 * 1024,
+            channels_per_event: 100,
+            batch_size: 10,
+            channels_per_connection: 1000,
+            presence_members: 100,
+            presence_member_bytes: 1024,
+            cache_seconds: 1800,
+        }
+    }
+}
+
+impl Limits {
+    /// Largest message a client may send: an event at its limit with every byte escaped at its worst, and the names.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        6 * (self.event_bytes + self.presence_member_bytes) + 16 * 1024
+    }
+}
+
+/// From which pages browsers may connect.
+///
+/// An entry is `*`, a host (`example.com`), or a pattern with `*` in it (`*.example.com`); scheme, port and path of an
+/// entry are dropped, case does not count. An empty list refuses everybody. Without an `Origin` header, as from backends
+/// and phones, only `*` lets a client in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins {
+    hosts: Vec<String>,
+}
+
+impl Origins {
+    /// Every page.
+    #[must_use]
+    pub fn any() -> Self {
+        Self {
+            hosts: vec!["*".to_owned()],
+        }
+    }
+
+    /// These hosts and patterns.
+    pub fn new<S: AsRef<str>>(entries: impl IntoIterator<Item = S>) -> Self {
+        let mut hosts: Vec<String> = Vec::new();
+        for entry in entries {
+            let host = host(entry.as_ref().trim()).to_ascii_lowercase();
+            if !host.is_empty() && !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        Self { hosts }
+    }
+
+    /// The entries, normalised.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// Whether a client with this `Origin` header may connect.
+    #[must_use]
+    pub fn allow(&self, origin: Option<&str>) -> bool {
+        if self.hosts.iter().any(|entry| entry == "*") {
+            return true;
+        }
+        // `null` is what sandboxed frames and files send; it names no host.
+        let Some(origin) = origin.map(str::trim).filter(|origin| *origin != "null") else {
+            return false;
+        };
+        let host = host(origin).to_ascii_lowercase();
+        !host.is_empty() && self.hosts.iter().any(|entry| matches(entry, &host))
+    }
+}
+
+/// The host in `scheme://host:port/path`, each of the others optional.
+fn host(origin: &str) -> &str {
+    let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if rest.starts_with('[') {
+        return rest.split_inclusive(']').next().unwrap_or_default();
+    }
+    rest.split_once(':').map_or(rest, |(host, _)| host)
+}
+
+/// Whether `host` fits the pattern, where `*` stands for any characters.
+fn matches(pattern: &str, host: &str) -> bool {
+    let Some((before, mut rest)) = pattern.split_once('*') else {
+        return pattern == host;
+    };
+    let Some(mut host) = host.strip_prefix(before) else {
+        return false;
+    };
+    while let Some((middle, after)) = rest.split_once('*') {
+        let Some(at) = host.find(middle) else {
+            return false;
+        };
+        host = &host[at + middle.len()..];
+        rest = after;
+    }
+    host.ends_with(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let app = App::new("1", "k", "very-secret").expect("an app");
+        assert!(!format!("{app:?}").contains("very-secret"));
+        assert_eq!(app.secret.reveal(), "very-secret");
+    }
+
+    #[test]
+    fn credentials_that_break_urls_or_signatures_are_refused() {
+        assert!(App::new("", "k", "s").is_err());
+        assert!(App::new("a/b", "k", "s").is_err());
+        assert!(App::new("1", "k:k", "s").is_err());
+        assert!(App::new("1", "k", "s s").is_err());
+    }
+
+    #[test]
+    fn origins_are_normalised_to_hosts() {
+        let entries = [
+            "https://Example.COM:8080/path",
+            "example.com",
+            "  example.com  ",
+            "wss://a.b/x?y",
+            "c.d:99",
+            "",
+        ];
+        assert_eq!(Origins::new(entries).hosts(), ["example.com", "a.b", "c.d"]);
+    }
+
+    #[test]
+    fn origins_match_by_host_with_wildcards() {
+        let origins = Origins::new(["example.com", "*.shop.test"]);
+        for origin in [
+            "https://example.com",
+            "http://EXAMPLE.com:81",
+            "https://a.shop.test",
+            "https://a.b.shop.test/",
+        ] {
+            assert!(origins.allow(Some(origin)), "{origin}");
+        }
+        for origin in [
+            "https://shop.test",
+            "https://example.com.evil",
+            "https://evil-example.com",
+            "null",
+            "",
+        ] {
+            assert!(!origins.allow(Some(origin)), "{origin}");
+        }
+        assert!(!origins.allow(Some("https://example.com@evil.test")));
+        assert!(!origins.allow(None));
+        assert!(Origins::any().allow(None) && Origins::any().allow(Some("null")));
+        assert!(!Origins::new::<&str>([]).allow(Some("https://example.com")));
+    }
+}
