@@ -54,6 +54,8 @@ impl Close {
     pub const TERMINATED: Self = Self::new(4009, "You got disconnected by the app");
     /// The server cannot take more now.
     pub const OVER_CAPACITY: Self = Self::new(4100, "Over capacity");
+    /// The app cannot be looked up at the moment; never 4001, after which clients do not come back.
+    pub const UNAVAILABLE: Self = Self::new(4100, "Applications cannot be looked up, try again");
     /// The client reads too slowly for what it is sent.
     pub const TOO_SLOW: Self = Self::new(4100, "Connection is too slow: events were lost");
     /// The server goes; another, or the next, takes over.

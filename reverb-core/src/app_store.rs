@@ -1,0 +1,84 @@
+//! [`AppStore`]: where apps come from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::protocol::{App, AppId};
+
+/// Any error, to be shown.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where apps come from.
+///
+/// The hub asks at each new connection and each request of the HTTP API, so a store that is not in memory should
+/// remember its answers for a while. A wrong implementation lets clients of one app into another.
+#[async_trait]
+pub trait AppStore: Send + Sync + 'static {
+    /// The app that clients connect to with this key; `None` if there is none.
+    ///
+    /// # Errors
+    /// The store cannot tell: the client is asked to come back, where for a `None` it gives up for good.
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError>;
+
+    /// The app with this id; `None` if there is none.
+    ///
+    /// # Errors
+    /// The store cannot tell; the request is answered with status 503.
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError>;
+}
+
+/// Why an app store cannot answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store did not answer; asking again may help.
+    #[error("the app store did not answer")]
+    Unavailable(#[source] BoxError),
+    /// A row exists but is not an app; other apps are unaffected.
+    #[error("app {id} is stored wrongly: {reason}")]
+    Corrupt {
+        /// Which.
+        id: AppId,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Apps that are known from the start.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryApps {
+    by_key: HashMap<String, Arc<App>>,
+    by_id: HashMap<String, Arc<App>>,
+}
+
+impl MemoryApps {
+    /// These apps. Of two with the same id or key the later one counts.
+    pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
+        let mut all = Self::default();
+        for app in apps {
+            let app = Arc::new(app);
+            all.by_key.insert(app.key.as_str().to_owned(), app.clone());
+            all.by_id.insert(app.id.as_str().to_owned(), app);
+        }
+        all
+    }
+}
+
+impl<const N: usize> From<[App; N]> for MemoryApps {
+    fn from(apps: [App; N]) -> Self {
+        Self::new(apps)
+    }
+}
+
+#[async_trait]
+impl AppStore for MemoryApps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        Ok(self.by_key.get(key).cloned())
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        Ok(self.by_id.get(id).cloned())
+    }
+}

@@ -1,0 +1,94 @@
+//! [`ApiError`]: what the HTTP API answers when it does not do as asked.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::app_store::StoreError;
+use crate::hub::Overloaded;
+use crate::protocol::auth::Unauthorized;
+use crate::protocol::{InvalidEvent, InvalidName, json};
+
+/// What the HTTP API answers when it does not do as asked: a status and, as JSON, the reason.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+    /// When to try again, in seconds.
+    pub(crate) retry_after: Option<u64>,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not found: the API lives under /apps/{app_id}/, clients connect to /app/{key}")
+    }
+
+    pub(crate) fn no_app(id: &str) -> Self {
+        let id = id.chars().take(100).collect::<String>();
+        Self::new(StatusCode::NOT_FOUND, format!("No app has the id {id:?}"))
+    }
+
+    pub(crate) fn disabled() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "The app is disabled")
+    }
+
+    pub(crate) fn tls_only() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "The app only accepts TLS connections (force_tls)")
+    }
+
+    pub(crate) fn too_often(limit: &str, wait: Duration) -> Self {
+        let message = format!("Rate limit exceeded: {limit}");
+        let retry_after = Some(wait.as_secs().max(1));
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+    }
+
+    /// The body of the answer.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = br#"{"error":"#.to_vec();
+        json::quote(&mut body, &self.message);
+        body.extend_from_slice(format!(",\"code\":{}}}", self.status.as_u16()).as_bytes());
+        body
+    }
+}
+
+impl From<Unauthorized> for ApiError {
+    fn from(error: Unauthorized) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error.to_string())
+    }
+}
+
+impl From<InvalidEvent> for ApiError {
+    fn from(error: InvalidEvent) -> Self {
+        let status = if error.is_too_large() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<InvalidName> for ApiError {
+    fn from(error: InvalidName) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<Overloaded> for ApiError {
+    fn from(error: Overloaded) -> Self {
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()) }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        // The cause may name hosts and tables: it goes to the log, not to the caller.
+        tracing::warn!(error = %error, "an app could not be looked up");
+        let message = "The app cannot be looked up at the moment, try again";
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+}

@@ -1,0 +1,122 @@
+//! `POST events` and `POST batch_events`, behind both doors.
+//!
+//! Source: Pusher Channels HTTP API.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::hub::{Desk, Directory, Publication};
+use crate::protocol::event::Info;
+use crate::protocol::{App, ChannelKind, Event, InvalidEvent};
+
+use super::error::ApiError;
+
+/// The events of one request, checked whole.
+pub(crate) struct Accepted<'a> {
+    desk: Arc<Desk>,
+    app: Arc<App>,
+    events: Vec<Event<'a>>,
+    is_batch: bool,
+}
+
+impl<'a> Accepted<'a> {
+    /// Reads and checks a body. Nothing is sent unless everything in it is fine.
+    pub(crate) fn read(
+        directory: &Directory,
+        app: Arc<App>,
+        body: &'a [u8],
+        is_batch: bool,
+        now: Instant,
+    ) -> Result<Self, ApiError> {
+        let body = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("the body must be UTF-8"))?;
+        let limits = &app.limits;
+        let events = match is_batch {
+            false => {
+                let event = Event::parse(body)?;
+                event.check(limits)?;
+                vec![event]
+            }
+            true => {
+                let events = Event::parse_batch(body)?;
+                let (count, max) = (events.len(), limits.batch_size);
+                if count > max {
+                    return Err(InvalidEvent::LargeBatch { count, max }.into());
+                }
+                for (n, event) in events.iter().enumerate() {
+                    event.check(limits).map_err(|error| error.in_batch(n))?;
+                }
+                events
+            }
+        };
+        let desk = directory.desk(&app);
+        desk.take_publishes(events.len(), now)
+            .map_err(|wait| ApiError::too_often(&format!("events_per_second is {}", limits.events_per_second), wait))?;
+        Ok(Self { desk, app, events, is_batch })
+    }
+
+    /// The events, ready to be sent.
+    pub(crate) fn publication(&self, directory: &Directory) -> Publication {
+        Publication::new(directory, &self.desk, &self.app, &self.events)
+    }
+
+    /// The answer's body: the figures that were asked for, or an empty object.
+    pub(crate) fn answer(&self) -> Cow<'static, str> {
+        if !self.events.iter().any(|event| event.info.any()) {
+            return Cow::Borrowed("{}");
+        }
+        let mut body = String::from(if self.is_batch { r#"{"batch":["# } else { r#"{"channels":{"# });
+        for (n, event) in self.events.iter().enumerate() {
+            match self.is_batch {
+                // An entry of a batch goes to one channel, whose name it need not repeat.
+                true => {
+                    body.push_str(if n == 0 { "" } else { "," });
+                    self.figures(&mut body, event.channels().next().unwrap_or_default(), event.info);
+                }
+                false => self.channels(&mut body, event),
+            }
+        }
+        body.push_str(if self.is_batch { "]}" } else { "}}" });
+        Cow::Owned(body)
+    }
+
+    fn channels(&self, body: &mut String, event: &Event<'_>) {
+        let mut named: Vec<&str> = Vec::new();
+        for channel in event.channels() {
+            if named.contains(&channel) {
+                continue;
+            }
+            body.push_str(if named.is_empty() { "" } else { "," });
+            named.push(channel);
+            push_string(body, channel);
+            body.push(':');
+            self.figures(body, channel, event.info);
+        }
+    }
+
+    fn figures(&self, body: &mut String, channel: &str, info: Info) {
+        let occupancy = self.desk.channel(channel).map(|channel| channel.occupancy()).unwrap_or_default();
+        let users = (info.user_count && ChannelKind::of(channel).is_presence()).then_some(occupancy.users);
+        push_counts(body, users, info.subscription_count.then_some(occupancy.connections));
+    }
+}
+
+/// Writes an object with those figures that there are.
+pub(super) fn push_counts(body: &mut String, users: Option<usize>, subscriptions: Option<usize>) {
+    let mut separator = '{';
+    for (name, count) in [("user_count", users), ("subscription_count", subscriptions)] {
+        if let Some(count) = count {
+            let _ = write!(body, r#"{separator}"{name}":{count}"#);
+            separator = ',';
+        }
+    }
+    body.push_str(if separator == '{' { "{}" } else { "}" });
+}
+
+/// Writes a text as a JSON string.
+pub(super) fn push_string(body: &mut String, text: &str) {
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    crate::protocol::json::quote(&mut quoted, text);
+    body.push_str(&String::from_utf8_lossy(&quoted));
+}

@@ -1,0 +1,330 @@
+//! HTTP: the API that backends publish by, and the door of a service that hosts the hub.
+//!
+//! [`HubService`] is a tower `Service`; [`front`] is the short cut that the hub's own listener takes.
+
+mod channels;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod front;
+pub(crate) mod upgrade;
+pub(crate) mod websocket;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+
+use crate::hub::{Desk, Shared};
+use crate::protocol::App;
+use crate::protocol::auth::{self, Query};
+
+use self::error::ApiError;
+use self::events::Accepted;
+use self::upgrade::{Knock, NoHandshake};
+
+/// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
+const MOST_BODY: usize = 2 << 20;
+/// How long a body may take to arrive.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Body = Full<Bytes>;
+
+/// Whom a request came from, if whoever accepted the connection knows: put it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
+///
+/// Clones are cheap. Made by [`crate::hub::Hub::service`].
+#[derive(Clone)]
+pub struct HubService {
+    shared: Arc<Shared>,
+}
+
+impl HubService {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let is_head = request.method() == Method::HEAD;
+        let mut response = match self.route(request).await {
+            Ok(response) => response,
+            Err(error) => failure(&error),
+        };
+        if is_head {
+            let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
+            response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+            *response.body_mut() = Full::default();
+        }
+        response
+    }
+
+    async fn route<B>(self, request: Request<B>) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = request.uri().path().to_owned();
+        let inner = self.shared.settings.within(&path).ok_or_else(ApiError::not_found)?;
+        let is_upgrade = request.method() == Method::GET && request.headers().contains_key(UPGRADE);
+        if is_upgrade || inner.starts_with("/app/") {
+            return self.connect(inner, request).await;
+        }
+        let route = Route::find(inner).ok_or_else(ApiError::not_found)?;
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if is_read == route.action.is_post() || !(is_read || request.method() == Method::POST) {
+            return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, route.action.methods()));
+        }
+        let (parts, body) = request.into_parts();
+        let body = read_body(body).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let signed = auth::Request { method: parts.method.as_str(), path: &path, query, body: &body };
+        let call = self.shared.signed(route.app.as_deref(), &signed).await?;
+        self.perform(&route.action, &call, query, &body).await
+    }
+
+    async fn perform(&self, action: &Action, call: &Call, query: &str, body: &[u8]) -> Result<Response<Body>, ApiError> {
+        let Call { app, desk } = call;
+        let now = self.shared.clock.now();
+        if !action.is_post() {
+            let limit = app.limits.reads_per_second;
+            desk.take_read(now).map_err(|wait| ApiError::too_often(&format!("reads_per_second is {limit}"), wait))?;
+        }
+        let query = Query::parse(query)?;
+        let body = match action {
+            Action::Publish { is_batch } => return self.publish(app, body, *is_batch).await,
+            Action::Channels => channels::list(desk, &query)?,
+            Action::Channel(name) => channels::one(desk, app, name, &query, now)?,
+            Action::Users(name) => channels::users(desk, app, name)?,
+            Action::Connections => channels::connections(desk),
+            Action::Terminate(user) => channels::terminate(&self.shared.directory, desk, user)?,
+        };
+        Ok(json(StatusCode::OK, body))
+    }
+
+    async fn publish(&self, app: &Arc<App>, body: &[u8], is_batch: bool) -> Result<Response<Body>, ApiError> {
+        let Shared { directory, clock, .. } = &*self.shared;
+        let (publication, answer) = {
+            let accepted = Accepted::read(directory, app.clone(), body, is_batch, clock.now())?;
+            (accepted.publication(directory), accepted.answer())
+        };
+        publication.send(directory.clone(), clock.now()).await?;
+        Ok(json(StatusCode::OK, answer.into_owned()))
+    }
+
+    /// Answers a handshake, and moves the connection into a shard once hyper lets go of it.
+    async fn connect<B>(self, path: &str, mut request: Request<B>) -> Result<Response<Body>, ApiError> {
+        let headers = request.headers();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let is_tls = self.shared.settings.is_tls(request.extensions().get::<Peer>().map(|peer| peer.0), header("x-forwarded-proto"));
+        let query = request.uri().query().unwrap_or_default();
+        let knock = Knock::read(path, query, is_tls, header).map_err(|none| match none {
+            NoHandshake::UpgradeRequired => {
+                ApiError::new(StatusCode::UPGRADE_REQUIRED, "connect with a WebSocket client (Upgrade: websocket, version 13)")
+            }
+            NoHandshake::Bad(why) => ApiError::bad_request(why),
+        })?;
+        let mut response = Response::builder()
+            .status(StatusCode::SWITCHING_PROTOCOLS)
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade");
+        for (name, value) in knock.answer() {
+            response = response.header(name, value);
+        }
+        let response = response.body(Full::default()).map_err(|_| ApiError::bad_request("Sec-WebSocket-Protocol is malformed"))?;
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let found = match knock.key() {
+                Some(key) => self.shared.store.find_by_key(key).await,
+                None => Ok(None),
+            };
+            if let Ok(upgraded) = upgrade.await {
+                self.shared.admit_upgraded(upgraded, knock.decide(found));
+            }
+        });
+        Ok(response)
+    }
+}
+
+/// A request of an app's backend, proved to be its own.
+pub(crate) struct Call {
+    app: Arc<App>,
+    desk: Arc<Desk>,
+}
+
+impl Shared {
+    /// Finds the app of a request, by the id in the path or else by its key, and checks the signature.
+    async fn signed(&self, id: Option<&str>, request: &auth::Request<'_>) -> Result<Call, ApiError> {
+        let app = match id {
+            Some(id) => self.store.find_by_id(id).await?.ok_or_else(|| ApiError::no_app(id))?,
+            None => {
+                let query = Query::parse(request.query)?;
+                let key = query.get("auth_key").ok_or(auth::Unauthorized::Missing("auth_key"))?;
+                self.store.find_by_key(key).await?.ok_or(auth::Unauthorized::Key)?
+            }
+        };
+        self.check_signed(&app, request)?;
+        let desk = self.directory.desk(&app);
+        Ok(Call { app, desk })
+    }
+
+    /// Checks that the app signed this request and may be used.
+    pub(crate) fn check_signed(&self, app: &App, request: &auth::Request<'_>) -> Result<(), ApiError> {
+        request.check(app, self.clock.unix_time().as_secs())?;
+        if app.active { Ok(()) } else { Err(ApiError::disabled()) }
+    }
+}
+
+/// What a path asks for.
+#[derive(Debug, PartialEq)]
+struct Route {
+    /// The app's id, unless the path has none.
+    app: Option<String>,
+    action: Action,
+}
+
+#[derive(Debug, PartialEq)]
+enum Action {
+    Publish { is_batch: bool },
+    Channels,
+    Channel(String),
+    Users(String),
+    Connections,
+    Terminate(String),
+}
+
+impl Route {
+    /// Segments are split as they were sent and decoded one by one, so that an encoded slash splits nothing.
+    fn find(path: &str) -> Option<Self> {
+        let decoded = |segment: &str| auth::decode(segment, false).into_owned();
+        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        let action = match segments[..] {
+            ["apps", _, "events"] => Action::Publish { is_batch: false },
+            ["apps", _, "batch_events"] => Action::Publish { is_batch: true },
+            ["apps", _, "channels"] => Action::Channels,
+            ["apps", _, "channels", name] => Action::Channel(decoded(name)),
+            ["apps", _, "channels", name, "users"] => Action::Users(decoded(name)),
+            ["apps", _, "connections"] => Action::Connections,
+            ["apps", _, "users", user, "terminate_connections"] => Action::Terminate(decoded(user)),
+            // The Python SDK forgets the first half.
+            ["users", user, "terminate_connections"] => Action::Terminate(decoded(user)),
+            _ => return None,
+        };
+        let app = (segments[0] == "apps").then(|| decoded(segments[1]));
+        Some(Self { app, action })
+    }
+}
+
+impl Action {
+    fn is_post(&self) -> bool {
+        matches!(self, Self::Publish { .. } | Self::Terminate(_))
+    }
+
+    fn methods(&self) -> &'static str {
+        if self.is_post() { "Method not allowed: use POST" } else { "Method not allowed: use GET" }
+    }
+}
+
+async fn read_body<B>(body: B) -> Result<Bytes, ApiError>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have at most {MOST_BODY} bytes"));
+    if body.size_hint().lower() > MOST_BODY as u64 {
+        return Err(too_large());
+    }
+    let collect = Limited::new(body, MOST_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, collect).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(ApiError::bad_request("the body broke off")),
+        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+    }
+}
+
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn failure(error: &ApiError) -> Response<Body> {
+    let mut response = json(error.status, error.body());
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    match error.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allow = if error.message.ends_with("POST") { "POST" } else { "GET, HEAD" };
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        StatusCode::UPGRADE_REQUIRED => {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert("Sec-WebSocket-Version", HeaderValue::from_static("13"));
+        }
+        // The rest of the body is still on its way: nothing can follow it on this connection.
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+impl<B> tower_service::Service<Request<B>> for HubService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+impl fmt::Debug for HubService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubService").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_slash_splits_no_segment() {
+        let route = Route::find("/apps/7/users/a%2Fb%40c/terminate_connections").expect("a route");
+        assert_eq!(route, Route { app: Some("7".into()), action: Action::Terminate("a/b@c".into()) });
+        assert_eq!(Route::find("/users/u/terminate_connections").expect("a route").app, None);
+        for path in ["", "/", "/apps", "/apps/7", "/apps/7/", "/apps/7/events/", "/apps//7/events", "/apps/7/channels/a/b"] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! [`Channel`]: what the shards share about one channel: who holds it, who is present, what it remembers.
+//!
+//! All changes happen under the channel's lock: change the members, number the change, take the snapshot, post the
+//! numbered notice to every shard that holds the channel, the acting one's mailbox included. A seat remembers the number
+//! of its snapshot and passes over notices up to it, so that nobody sees a member twice or never.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::protocol::{App, ChannelKind, ChannelName, Member, Outgoing, UserId};
+use crate::session::{Refusal, Welcome};
+
+use super::chores::Chore;
+use super::directory::{Desk, Directory, Shards};
+use super::mailbox::{Letter, Parcel};
+use super::presence::Presence;
+use super::publish::{Item, Release};
+
+/// What the shards share about one channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) name: ChannelName,
+    kind: ChannelKind,
+    /// Which shards hold it; changed under the lock, read by publishers without it.
+    shards: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Set once the directory has forgotten the channel: who still has hold of it must look it up again.
+    retired: bool,
+    /// Seats on each shard.
+    seats: Box<[u32]>,
+    presence: Option<Box<Presence>>,
+    remembered: Option<Box<Remembered>>,
+    /// Whether somebody will come to forget what is remembered.
+    is_due: bool,
+    /// When the subscribers were last told their number, if they are many.
+    counted: Option<Counted>,
+}
+
+/// The last event of a cache channel.
+#[derive(Debug)]
+struct Remembered {
+    message: Outgoing,
+    /// Where the event's data stands in the message.
+    data: std::ops::Range<usize>,
+    until: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    at: Instant,
+    /// Whether somebody will come to tell the number again.
+    is_due: bool,
+}
+
+/// A seat that was taken.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) channel: Arc<Channel>,
+    /// Notices up to this number are in the welcome already.
+    pub(super) number: u64,
+    pub(super) welcome: Welcome,
+}
+
+/// What a channel counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Occupancy {
+    /// Connections subscribed.
+    pub(crate) connections: usize,
+    /// Users present; 0 on other channels.
+    pub(crate) users: usize,
+}
+
+/// With more subscribers than this, their number is told at most once in [`COUNT_INTERVAL`].
+const MANY: usize = 100;
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Most bytes that an app's cache channels may remember together.
+const MOST_REMEMBERED: usize = 64 << 20;
+
+impl Channel {
+    pub(super) fn new(name: ChannelName, shards: usize) -> Self {
+        let kind = name.kind();
+        let presence = kind.is_presence().then(Default::default);
+        let state =
+            State { retired: false, seats: vec![0; shards].into(), presence, remembered: None, is_due: false, counted: None };
+        Self { name, kind, shards: AtomicU64::new(0), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    pub(super) fn is_of_user(&self) -> bool {
+        self.kind == ChannelKind::User
+    }
+
+    /// Whether its notices and events are numbered.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.kind.is_presence() || self.kind.is_cache()
+    }
+
+    /// The shards that hold it.
+    pub(super) fn shards(&self) -> Shards {
+        Shards(self.shards.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn is_occupied(&self) -> bool {
+        !self.shards().is_empty()
+    }
+
+    /// Who is there, in numbers.
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        self.state.lock().occupancy()
+    }
+
+    /// Calls `each` for every user present.
+    pub(crate) fn for_each_user(&self, each: impl FnMut(&UserId)) {
+        if let Some(presence) = &self.state.lock().presence {
+            presence.users().for_each(each);
+        }
+    }
+
+    /// The JSON of the last event's data, and how long it will be remembered.
+    pub(crate) fn remembered(&self, now: Instant) -> Option<(String, Duration)> {
+        let state = self.state.lock();
+        let remembered = state.remembered.as_ref().filter(|remembered| remembered.until > now)?;
+        Some((remembered.message.text()[remembered.data.clone()].to_owned(), remembered.until - now))
+    }
+
+    /// Takes a seat for a connection of this shard; on a presence channel as this member.
+    pub(super) fn join(
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        app: &App,
+        name: &ChannelName,
+        shard: usize,
+        member: Option<&Member>,
+        now: Instant,
+    ) -> Result<Joined, Refusal> {
+        loop {
+            let channel = desk.open(name, directory.mailboxes.len());
+            let mut state = channel.state.lock();
+            if state.retired {
+                continue;
+            }
+            let (number, added) = match (&mut state.presence, member) {
+                (Some(presence), Some(member)) => {
+                    let is_new = presence.enter(member, app.limits.presence_members)?;
+                    (directory.number(), is_new.then_some(member))
+                }
+                // Events are numbered too: what was published before is in the welcome.
+                _ if channel.kind.is_cache() => (directory.number(), None),
+                _ => (0, None),
+            };
+            let was_empty = state.seats.iter().all(|seats| *seats == 0);
+            state.seats[shard] += 1;
+            channel.shards.fetch_or(Shards::one(shard).0, Ordering::AcqRel);
+            if let Some(member) = added
+                && !was_empty
+            {
+                channel.notify(directory, desk, number, &Outgoing::member_added(name.as_str(), member));
+            }
+            if channel.is_of_user() && was_empty {
+                super::users::came(directory, desk, &channel.name);
+            }
+            channel.tell_count(directory, desk, app, &mut state, now);
+            let welcome = channel.welcome(&state, now);
+            drop(state);
+            return Ok(Joined { channel, number, welcome });
+        }
+    }
+
+    /// What a subscriber is told first, once more, and the number of the last change in it.
+    pub(super) fn remind(&self, directory: &Directory, now: Instant) -> (u64, Welcome) {
+        let state = self.state.lock();
+        (directory.number(), self.welcome(&state, now))
+    }
+
+    fn welcome(&self, state: &State, now: Instant) -> Welcome {
+        let name = self.name.as_str();
+        let succeeded = match &state.presence {
+            Some(presence) => presence.snapshot(name),
+            None => Outgoing::subscription_succeeded(name),
+        };
+        let cached = self.kind.is_cache().then(|| {
+            let fresh = state.remembered.as_ref().filter(|remembered| remembered.until > now);
+            fresh.map_or_else(|| Outgoing::cache_miss(name), |remembered| remembered.message.clone())
+        });
+        Welcome { succeeded, cached }
+    }
+
+    /// Gives up a seat; on a presence channel that of this user.
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        shard: usize,
+        user: Option<&UserId>,
+        now: Instant,
+    ) {
+        let mut state = self.state.lock();
+        state.seats[shard] -= 1;
+        if state.seats[shard] == 0 {
+            self.shards.fetch_and(!Shards::one(shard).0, Ordering::AcqRel);
+        }
+        if let (Some(presence), Some(user)) = (&mut state.presence, user)
+            && presence.leave(user)
+        {
+            let message = Outgoing::member_removed(self.name.as_str(), user);
+            self.notify(directory, desk, directory.number(), &message);
+        }
+        let is_empty = !self.is_occupied();
+        if is_empty && self.is_of_user() {
+            super::users::left(directory, desk, &self.name, now);
+        }
+        self.tell_count(directory, desk, &desk.app(), &mut state, now);
+        let is_done = is_empty && state.remembered.is_none();
+        drop(state);
+        if is_done {
+            desk.close(self);
+        }
+    }
+
+    /// Marks the channel as forgotten, unless somebody sits in it again or it remembers something. The directory's lock
+    /// is held.
+    pub(super) fn retire(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_done = !self.is_occupied() && state.remembered.is_none();
+        // Two may have seen it empty; it is the one in the directory only once.
+        let first = is_done && !state.retired;
+        state.retired |= is_done;
+        first
+    }
+
+    /// Brings a message to everybody who has sat here since before this number. The state is locked.
+    fn notify(&self, directory: &Directory, desk: &Arc<Desk>, number: u64, message: &Outgoing) {
+        directory.send(self.shards(), || Letter::Parcel(self.parcel(desk, message, number)));
+    }
+
+    fn parcel(&self, desk: &Arc<Desk>, message: &Outgoing, number: u64) -> Parcel {
+        let (desk, channel, message) = (desk.clone(), self.name.clone(), message.clone());
+        Parcel { desk, channel, message, number, except: None, release: None }
+    }
+
+    /// Posts an event to these shards, of those that hold the channel; a cache channel remembers it first.
+    ///
+    /// False if the directory has forgotten this channel meanwhile: then nothing was done, and it must be looked up again.
+    pub(super) fn post(
+        self: &Arc<Self>,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        item: &Item,
+        to: Shards,
+        release: Option<&Arc<Release>>,
+        now: Instant,
+    ) -> bool {
+        let post = |number: u64| {
+            directory.send(self.shards().only(to), || {
+                let mut parcel = self.parcel(desk, &item.message, number);
+                parcel.except = item.except;
+                parcel.release = release.cloned();
+                Letter::Parcel(parcel)
+            });
+        };
+        if !self.kind.is_cache() || item.is_client_event {
+            post(0);
+            return true;
+        }
+        let mut state = self.state.lock();
+        if state.retired {
+            return false;
+        }
+        self.remember(directory, desk, &mut state, item, now);
+        post(directory.number());
+        let is_bare = !self.is_occupied() && state.remembered.is_none();
+        drop(state);
+        if is_bare {
+            desk.close(self);
+        }
+        true
+    }
+
+    fn remember(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, state: &mut State, item: &Item, now: Instant) {
+        let freed = state.remembered.take().map_or(0, |old| old.message.frame().len());
+        let used = desk.remembered.fetch_sub(freed, Ordering::AcqRel) - freed;
+        let size = item.message.frame().len();
+        if item.ttl.is_zero() {
+            return;
+        }
+        if used + size > MOST_REMEMBERED {
+            // Better none than an old one: newcomers get a cache_miss and ask their backend.
+            tracing::warn!(app = %desk.app().id, channel = %self.name, bytes = used, "cache channels are full: event not remembered");
+            return;
+        }
+        desk.remembered.fetch_add(size, Ordering::AcqRel);
+        let until = now + item.ttl;
+        let (message, data) = (item.message.clone(), item.data.clone());
+        state.remembered = Some(Box::new(Remembered { message, data, until }));
+        if !std::mem::replace(&mut state.is_due, true) {
+            directory.chores.add(until, Chore::Forget { desk: desk.clone(), channel: self.clone() });
+        }
+    }
+
+    /// The remembered event may be too old by now.
+    pub(super) fn forget(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, now: Instant) {
+        let mut state = self.state.lock();
+        if let Some(remembered) = &state.remembered {
+            if remembered.until > now {
+                let until = remembered.until;
+                return directory.chores.add(until, Chore::Forget { desk: desk.clone(), channel: self.clone() });
+            }
+            desk.remembered.fetch_sub(remembered.message.frame().len(), Ordering::AcqRel);
+            state.remembered = None;
+        }
+        state.is_due = false;
+        drop(state);
+        if !self.is_occupied() {
+            desk.close(self);
+        }
+    }
+
+    /// Tells the subscribers how many they are, if the app wants that: a few at each change, many now and then.
+    fn tell_count(
+        self: &Arc<Self>,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        app: &App,
+        state: &mut State,
+        now: Instant,
+    ) {
+        if !app.subscription_count || self.kind.is_presence() || self.is_of_user() {
+            return;
+        }
+        let count = state.occupancy().connections;
+        if count > MANY
+            && let Some(counted) = &mut state.counted
+        {
+            let next = counted.at + COUNT_INTERVAL;
+            if counted.is_due {
+                return;
+            }
+            if next > now {
+                counted.is_due = true;
+                return directory.chores.add(next, Chore::Count { desk: desk.clone(), channel: self.clone() });
+            }
+        }
+        let is_due = state.counted.is_some_and(|counted| counted.is_due);
+        state.counted = (count > MANY || is_due).then_some(Counted { at: now, is_due });
+        self.notify(directory, desk, 0, &Outgoing::subscription_count(self.name.as_str(), count));
+    }
+
+    /// The time has come to tell many subscribers their number again.
+    pub(super) fn tell_count_again(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, now: Instant) {
+        let mut state = self.state.lock();
+        if let Some(counted) = &mut state.counted {
+            counted.is_due = false;
+        }
+        self.tell_count(directory, desk, &desk.app(), &mut state, now);
+    }
+}
+
+impl State {
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            connections: self.seats.iter().map(|seats| *seats as usize).sum(),
+            users: self.presence.as_ref().map_or(0, |presence| presence.len()),
+        }
+    }
+}

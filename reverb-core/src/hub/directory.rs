@@ -1,0 +1,266 @@
+//! [`Directory`]: what the shards share: a [`Desk`] per app, and on it the app's channels, users and counts.
+//!
+//! It is touched when somebody comes or goes, and to see which shards hold a channel; never per delivery. HTTP GETs are
+//! answered from it and ask no shard.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::protocol::{App, AppId, ChannelName, Rate, UserId};
+
+use super::channel::Channel;
+use super::chores::Chores;
+use super::mailbox::{Letter, Mailbox};
+use super::users::Users;
+
+/// What the shards share.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    desks: RwLock<HashMap<AppId, Arc<Desk>>>,
+    /// The shards' mailboxes, by number.
+    pub(super) mailboxes: Box<[Arc<Mailbox>]>,
+    /// Numbers of changes. One counter that never restarts: an old notice cannot hit a channel that was left and joined again.
+    numbers: AtomicU64,
+    /// What is to be done later.
+    pub(super) chores: Chores,
+}
+
+/// Everything shared about one app.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    app: RwLock<Arc<App>>,
+    connections: AtomicU32,
+    channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
+    pub(super) users: Mutex<Users>,
+    /// Bytes of remembered events.
+    pub(super) remembered: std::sync::atomic::AtomicUsize,
+    publishes: Mutex<Rate>,
+    reads: Mutex<Rate>,
+}
+
+impl Directory {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            desks: RwLock::default(),
+            mailboxes: (0..shards).map(|_| Arc::default()).collect(),
+            numbers: AtomicU64::new(1),
+            chores: Chores::default(),
+        }
+    }
+
+    /// The desk of this app. The app is taken as it is now.
+    pub(crate) fn desk(&self, app: &Arc<App>) -> Arc<Desk> {
+        if let Some(desk) = self.desks.read().get(&app.id) {
+            desk.renew(app);
+            return desk.clone();
+        }
+        let mut desks = self.desks.write();
+        desks.entry(app.id.clone()).or_insert_with(|| Arc::new(Desk::new(app.clone()))).clone()
+    }
+
+    /// How many connections are open in all apps together.
+    pub(super) fn connections(&self) -> u64 {
+        self.desks.read().values().map(|desk| u64::from(desk.connections())).sum()
+    }
+
+    /// How many apps, and how many channels of theirs, are known here.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let desks = self.desks.read();
+        (desks.len(), desks.values().map(|desk| desk.channels.read().len()).sum())
+    }
+
+    /// Forgets the desks that nobody sits at.
+    pub(super) fn tidy(&self) {
+        // Whoever works at a desk holds it; nobody can take one up while the map is locked.
+        self.desks.write().retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare());
+    }
+
+    /// The next number of a change.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a letter to each of these shards.
+    pub(super) fn send(&self, shards: Shards, mut letter: impl FnMut() -> Letter) {
+        for shard in shards {
+            self.mailboxes[shard].send(letter());
+        }
+    }
+
+    /// Closes every connection of this user, wherever it is.
+    pub(crate) fn terminate(&self, desk: &Arc<Desk>, user: &UserId) {
+        self.send(self.everywhere(), || Letter::Terminate { desk: desk.clone(), user: user.clone() });
+    }
+
+    /// All shards.
+    pub(super) fn everywhere(&self) -> Shards {
+        Shards::all(self.mailboxes.len())
+    }
+}
+
+impl Desk {
+    fn new(app: Arc<App>) -> Self {
+        Self {
+            app: RwLock::new(app),
+            connections: AtomicU32::new(0),
+            channels: RwLock::default(),
+            users: Mutex::default(),
+            remembered: Default::default(),
+            publishes: Mutex::default(),
+            reads: Mutex::default(),
+        }
+    }
+
+    fn renew(&self, app: &Arc<App>) {
+        if !Arc::ptr_eq(&self.app.read(), app) {
+            *self.app.write() = app.clone();
+        }
+    }
+
+    pub(crate) fn app(&self) -> Arc<App> {
+        self.app.read().clone()
+    }
+
+    /// Open connections of the app.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Takes one out of the app's quota of connections, unless it is used up.
+    pub(crate) fn admit(self: &Arc<Self>, max: Option<u32>) -> Option<Quota> {
+        let room = |open: u32| (open < max.unwrap_or(u32::MAX)).then_some(open + 1);
+        self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        Some(Quota { desk: self.clone() })
+    }
+
+    /// Takes out of the app's allowance of publishes.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn take_publishes(&self, count: usize, now: Instant) -> Result<(), Duration> {
+        let per_second = self.app.read().limits.events_per_second;
+        if per_second == 0 { Ok(()) } else { self.publishes.lock().take(count as u32, per_second, now) }
+    }
+
+    /// Takes out of the app's allowance of reads.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn take_read(&self, now: Instant) -> Result<(), Duration> {
+        let per_second = self.app.read().limits.reads_per_second;
+        if per_second == 0 { Ok(()) } else { self.reads.lock().take(1, per_second, now) }
+    }
+
+    /// The channel of this name, if anybody sits in it or it remembers something.
+    pub(crate) fn channel(&self, name: &str) -> Option<Arc<Channel>> {
+        self.channels.read().get(name).cloned()
+    }
+
+    /// The channel of this name, made if need be.
+    pub(super) fn open(&self, name: &ChannelName, shards: usize) -> Arc<Channel> {
+        if let Some(channel) = self.channel(name.as_str()) {
+            return channel;
+        }
+        let mut channels = self.channels.write();
+        channels.entry(name.clone()).or_insert_with(|| Arc::new(Channel::new(name.clone(), shards))).clone()
+    }
+
+    /// Forgets a channel that nobody sits in and that remembers nothing.
+    pub(super) fn close(&self, channel: &Arc<Channel>) {
+        let mut channels = self.channels.write();
+        // Under both locks, so that nobody can join in between; who found the channel before sees that it is retired.
+        if channel.retire() {
+            channels.remove(&channel.name);
+            if channels.is_empty() {
+                channels.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Calls `each` for every channel that somebody sits in. The channels of users are nobody's business.
+    pub(crate) fn for_each_occupied(&self, prefix: &str, mut each: impl FnMut(&Arc<Channel>)) {
+        let channels = self.channels.read();
+        let listed = channels.values().filter(|channel| channel.name.as_str().starts_with(prefix));
+        listed.filter(|channel| !channel.is_of_user() && channel.is_occupied()).for_each(&mut each);
+    }
+
+    fn is_bare(&self) -> bool {
+        self.connections() == 0 && self.channels.read().is_empty() && self.users.lock().is_empty()
+    }
+}
+
+/// One connection's share of its app's quota, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    desk: Arc<Desk>,
+}
+
+impl Quota {
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        self.desk.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A set of shards; there are at most 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shards(pub(super) u64);
+
+impl Shards {
+    /// Most shards of a hub.
+    pub(super) const MAX: usize = 64;
+
+    /// Every shard there can be.
+    pub(super) const ALL: Self = Self(u64::MAX);
+
+    pub(super) const fn count(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub(super) const fn one(shard: usize) -> Self {
+        Self(1 << shard)
+    }
+
+    const fn all(shards: usize) -> Self {
+        Self(u64::MAX >> (Self::MAX - shards))
+    }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn only(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(super) const fn contains(self, shard: usize) -> bool {
+        self.0 & (1 << shard) != 0
+    }
+}
+
+impl Iterator for Shards {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let shard = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.checked_sub(1)?;
+        Some(shard)
+    }
+}

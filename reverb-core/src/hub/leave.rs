@@ -1,0 +1,130 @@
+//! The way out: deadlines, closing, the farewell, and [`Shard::end`], through which everybody goes in the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::protocol::{Close, UserId};
+
+use super::Desk;
+use super::connection::{CLOSE_TIMEOUT, Connection, Role, Stage};
+use super::shard::Shard;
+
+/// How long a peer may take nothing while much waits for it.
+pub(super) const NO_PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Shard {
+    /// Closes a connection with this code; what was said before goes out first.
+    pub(super) fn close(&mut self, slot: u32, close: Close) {
+        self.wishes.close(close);
+        let app = self.shared.nobody.clone();
+        self.carry_out(slot, &app);
+    }
+
+    /// Everything is written: shuts the writing side, and waits a moment for the peer to close.
+    pub(super) fn shut(&mut self, slot: u32) {
+        let until = self.now + CLOSE_TIMEOUT;
+        let Some(connection) = self.connection(slot) else { return };
+        let Connection { role: Role::Leaving(leaving), stream, waker, .. } = connection else { return };
+        if !std::mem::replace(&mut leaving.is_shut, true) {
+            leaving.until = leaving.until.min(until);
+            let _ = stream.shutdown(waker);
+            self.arm(slot, until);
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Takes a connection out of the list of connections; its slot is free at the end of the turn.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Connection>> {
+        let connection = self.connections.get_mut(slot as usize)?.take()?;
+        self.left.push(slot);
+        Some(connection)
+    }
+
+    /// Ends a connection, whatever it was: the only way out.
+    pub(super) fn end(&mut self, slot: u32) {
+        let Some(connection) = self.remove(slot) else { return };
+        if let Role::Guest(guest) = connection.role {
+            self.see_off(slot, guest);
+        }
+    }
+
+    /// A deadline may have passed.
+    pub(super) fn time_out(&mut self, slot: u32) {
+        let Self { connections, apps, wishes, now, .. } = self;
+        let now = *now;
+        let Some(connection) = connections.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        if connection.stuck_since.is_some_and(|since| now >= since + NO_PROGRESS_TIMEOUT) {
+            return self.cut(slot);
+        }
+        let stuck = connection.stuck_since.map(|since| since + NO_PROGRESS_TIMEOUT);
+        let next = match &mut connection.role {
+            Role::Guest(guest) => {
+                let app = apps.get(guest.app).app.clone();
+                guest.session.handle_timeout(&app, now, wishes);
+                let next = guest.session.next_timeout(&app);
+                self.carry_out(slot, &app);
+                next
+            }
+            Role::Leaving(leaving) if now >= leaving.until => return self.end(slot),
+            Role::Leaving(leaving) => leaving.until,
+            Role::Front(front) if now >= front.until => {
+                let is_begun = matches!(front.stage, Stage::Head | Stage::Body);
+                return self.give_up_on(slot, is_begun);
+            }
+            Role::Front(front) => front.until,
+        };
+        self.arm(slot, stuck.map_or(next, |stuck| stuck.min(next)));
+    }
+
+    /// A request did not come in time.
+    fn give_up_on(&mut self, slot: u32, is_begun: bool) {
+        const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        if !is_begun {
+            return self.end(slot);
+        }
+        self.say(slot, TIMEOUT.into());
+        self.start_leaving(slot);
+    }
+
+    /// Closes every connection of this user: those that have signed in, and, as at Reverb, those that are present by
+    /// this id.
+    pub(super) fn terminate(&mut self, desk: &Arc<Desk>, user: &UserId) {
+        let Some(app) = self.apps.find(desk) else { return };
+        let mut slots: Vec<u32> = self.rooms.of_app(app).flat_map(|room| room.slots_of(user)).collect();
+        let channel = crate::protocol::ChannelName::of_user(user.as_str());
+        if let Some(room) = self.apps.get(app).rooms.get(channel.as_str()).and_then(|room| self.rooms.get(*room)) {
+            slots.extend(room.guests.iter().map(|guest| guest.slot));
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.close(slot, Close::TERMINATED);
+        }
+    }
+
+    /// Says good-bye to as many as must go in this tick for all to be gone in time.
+    pub(super) fn drain_some(&mut self) {
+        let Some(until) = self.drain else { return };
+        let staying: Vec<u32> = (0..self.connections.len() as u32).filter(|slot| self.stays(*slot)).collect();
+        if self.now >= until + super::connection::FAREWELL_TIMEOUT {
+            return (0..self.connections.len() as u32).for_each(|slot| self.end(slot));
+        }
+        let now = staying.len().div_ceil(self.ticks_until(until) as usize);
+        for slot in staying.into_iter().take(now) {
+            match self.is_guest(slot) {
+                true => self.close(slot, Close::SHUTTING_DOWN),
+                // A connection kept open between two requests.
+                false => self.end(slot),
+            }
+        }
+    }
+
+    /// Whether the hub has yet to say good-bye to this connection.
+    fn stays(&self, slot: u32) -> bool {
+        match self.connections[slot as usize].as_deref().map(|connection| &connection.role) {
+            Some(Role::Guest(_)) => true,
+            Some(Role::Front(front)) => matches!(front.stage, Stage::Start),
+            Some(Role::Leaving(_)) | None => false,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! [`Listener`]: a socket that the hub accepts from, and who serves what the shards do not answer themselves.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::app_store::BoxError;
+use crate::http::Peer;
+
+use super::connection::IDLE_TIMEOUT;
+use super::stream::{Rewind, Stream};
+
+/// A socket that the hub accepts from.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Serves a connection that is no WebSocket and no plain publish.
+    site: Box<dyn Fn(Rewind, SocketAddr, watch::Receiver<bool>) + Send + Sync>,
+    /// True once the hub drains; held by every connection that is served.
+    drains: watch::Sender<bool>,
+}
+
+impl Listener {
+    /// Accepts from `socket`; `site` answers every request that the shards leave.
+    pub(super) fn new<S, B>(socket: TcpListener, site: S) -> Arc<Self>
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let site = move |stream, peer, drains| {
+            let site = WithPeer { site: site.clone(), peer };
+            tokio::spawn(serve(stream, site, drains));
+        };
+        Arc::new(Self { socket, site: Box::new(site), drains: watch::Sender::new(false) })
+    }
+
+    /// Takes one connection, if one waits.
+    pub(super) fn accept(&self, waker: &Waker) -> Poll<std::io::Result<(TcpStream, SocketAddr)>> {
+        self.socket.poll_accept(&mut Context::from_waker(waker))
+    }
+
+    /// Hands a connection to the site, with what was read from it.
+    pub(super) fn hand_over(&self, read: Vec<u8>, stream: Stream, peer: SocketAddr) {
+        (self.site)(Rewind::new(read, stream), peer, self.drains.subscribe());
+    }
+
+    /// Tells the connections that the site serves to finish what they do.
+    pub(super) fn drain(&self) {
+        self.drains.send_replace(true);
+    }
+
+    /// How many connections the site serves.
+    pub(super) fn served(&self) -> usize {
+        self.drains.receiver_count()
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: watch::Receiver<bool>)
+where
+    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // It also runs while a kept connection is idle. The first head was whole before it came here.
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_headers(64)
+        .max_buf_size(32 * 1024)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(site))
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = drains.wait_for(|drains| *drains) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(Duration::from_secs(30), connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection broke off");
+    }
+}
+
+/// Puts the peer's address where the hub's service finds it.
+#[derive(Clone)]
+struct WithPeer<S> {
+    site: S,
+    peer: SocketAddr,
+}
+
+impl<S: tower_service::Service<Request<Incoming>>> tower_service::Service<Request<Incoming>> for WithPeer<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.site.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(Peer(self.peer));
+        self.site.call(request)
+    }
+}

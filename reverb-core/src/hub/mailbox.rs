@@ -1,0 +1,224 @@
+//! [`Mailbox`]: what others bring a shard. Its lock is the only one on the hot path, and held for a swap.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::app_store::StoreError;
+use crate::http::upgrade::Knock;
+use crate::protocol::{App, ChannelName, Close, Outgoing, SocketId, UserId};
+
+use super::directory::{Desk, Quota};
+use super::listener::Listener;
+use super::publish::{Overloaded, Release};
+use super::stream::Stream;
+
+/// Most bytes of events that may wait in one mailbox, or ride in its shard's rings, before publishers are held back.
+const MOST_OWED: usize = 4 << 20;
+
+/// What others bring one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Mail>,
+    /// Bytes of events that were brought and not yet released.
+    owed: AtomicUsize,
+    /// Told whenever something was released while somebody waits.
+    released: Notify,
+}
+
+/// Everything that came since the shard looked last, each kind in its order.
+#[derive(Debug, Default)]
+pub(super) struct Mail {
+    /// Slots whose socket can be read or written again.
+    pub(super) woken: Vec<u32>,
+    pub(super) newcomers: Vec<Newcomer>,
+    pub(super) letters: Vec<Letter>,
+    task: Option<Waker>,
+}
+
+/// A socket that moves in.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) stream: Stream,
+    /// What was read from it already.
+    pub(crate) input: Vec<u8>,
+    pub(crate) entry: Entry,
+}
+
+/// What a newcomer is.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Fresh from this listener: the first bytes will tell.
+    Unknown(Arc<Listener>, std::net::SocketAddr),
+    /// A client that has been let in; the handshake is done.
+    Guest(Arc<App>, Quota),
+    /// A client that was refused; the handshake is done, so that it can be told.
+    Refused(Close),
+}
+
+/// What a shard is told or asked. The order among letters is kept.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// A message for everybody who sits in a channel here.
+    Parcel(Parcel),
+    /// A message for those here who watch a user.
+    Watched { desk: Arc<Desk>, user: UserId, message: Outgoing, number: u64 },
+    /// Close every connection of this user.
+    Terminate { desk: Arc<Desk>, user: UserId },
+    /// What the app store says about who knocked.
+    Answer { slot: Slot, knock: Box<Knock>, found: Result<Option<Arc<App>>, StoreError> },
+    /// The events that a connection has published are with all their receivers, or could not be taken.
+    Published { slot: Slot, result: Result<(), Overloaded> },
+    /// Take sockets from here.
+    Listen(Arc<Listener>),
+    /// Close everybody until then, at a steady pace.
+    Drain { until: std::time::Instant },
+    /// Close everybody now, and end.
+    Stop,
+}
+
+/// A message for everybody who sits in a channel.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) channel: ChannelName,
+    pub(crate) message: Outgoing,
+    /// Seats taken at this number or later know it already; 0 concerns every seat.
+    pub(crate) number: u64,
+    pub(crate) except: Option<SocketId>,
+    /// Dropped once the shard has done with it.
+    pub(crate) release: Option<Arc<Release>>,
+}
+
+/// One connection, at one time: slots are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl Mailbox {
+    fn post(&self, add: impl FnOnce(&mut Mail)) {
+        let task = {
+            let mut mail = self.mail.lock();
+            add(&mut mail);
+            mail.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Brings a letter. Never refused: events are held back before, by [`Self::reserve`].
+    pub(crate) fn send(&self, letter: Letter) {
+        self.post(|mail| mail.letters.push(letter));
+    }
+
+    /// Brings a socket.
+    pub(crate) fn adopt(&self, newcomer: Newcomer) {
+        self.post(|mail| mail.newcomers.push(newcomer));
+    }
+
+    /// Hands over everything that came; `into` is empty, its buffers are used again.
+    pub(super) fn take(&self, into: &mut Mail) {
+        let mut mail = self.mail.lock();
+        std::mem::swap(&mut mail.woken, &mut into.woken);
+        std::mem::swap(&mut mail.newcomers, &mut into.newcomers);
+        std::mem::swap(&mut mail.letters, &mut into.letters);
+    }
+
+    /// Ready when there is mail.
+    pub(super) fn poll_mail(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut mail = self.mail.lock();
+        if !mail.is_empty() {
+            return Poll::Ready(());
+        }
+        if !mail.task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
+            mail.task = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.mail.lock().is_empty()
+    }
+
+    /// Makes room for this many bytes of events, if there is.
+    pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        let fits = |owed: usize| (owed == 0 || owed + bytes <= MOST_OWED).then_some(owed + bytes);
+        self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
+        Some(Charge { mailbox: self.clone(), bytes })
+    }
+
+    /// Whether publishers are being held back.
+    pub(super) fn is_over(&self) -> bool {
+        self.owed.load(Ordering::Acquire) >= MOST_OWED
+    }
+
+    /// Adds bytes that cannot be refused any more.
+    pub(super) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.owed.fetch_add(bytes, Ordering::AcqRel);
+        Charge { mailbox: self.clone(), bytes }
+    }
+
+    /// Resolves when something was released since the future was made.
+    pub(super) fn released(&self) -> tokio::sync::futures::Notified<'_> {
+        self.released.notified()
+    }
+}
+
+impl Mail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.newcomers.is_empty() && self.letters.is_empty()
+    }
+}
+
+/// Room in a mailbox, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Charge {
+    mailbox: Arc<Mailbox>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.mailbox.owed.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.mailbox.released.notify_waiters();
+    }
+}
+
+/// The waker of one socket: puts its slot on the shard's list of those worth a try.
+#[derive(Debug)]
+pub(super) struct SlotWaker {
+    mailbox: Arc<Mailbox>,
+    slot: u32,
+    queued: AtomicBool,
+}
+
+impl SlotWaker {
+    /// A waker for this slot. It is on the list already, for whoever makes it tries at once.
+    pub(super) fn new(mailbox: Arc<Mailbox>, slot: u32) -> Arc<Self> {
+        Arc::new(Self { mailbox, slot, queued: AtomicBool::new(false) })
+    }
+
+    /// The shard is about to try: what happens from now on is news.
+    pub(super) fn taken(&self) {
+        self.queued.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.mailbox.post(|mail| mail.woken.push(self.slot));
+        }
+    }
+}

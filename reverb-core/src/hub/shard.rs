@@ -1,0 +1,415 @@
+//! [`Shard`]: one task that owns its connections, their sessions, the local members of channels and all buffers. Nothing
+//! in it is locked.
+//!
+//! Its parts: [`hear`](super::hear) reads, [`perform`](super::perform) carries out what sessions wish,
+//! [`deliver`](super::deliver) hands out events and writes, [`leave`](super::leave) is the way out.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::protocol::SocketId;
+use crate::session::Wishes;
+
+use super::Shared;
+use super::apps::Apps;
+use super::connection::{Connection, FIRST_BYTE_TIMEOUT, Front, Leaving, Role, Stage};
+use super::listener::Listener;
+use super::mailbox::{Entry, Letter, Mail, Mailbox, Newcomer, Slot, SlotWaker};
+use super::outbox::{Frame, Joiner, Outbox};
+use super::rooms::Rooms;
+use super::stream::Stream;
+
+/// One task and its guests.
+pub(super) struct Shard {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: usize,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// What time it is in this turn.
+    pub(super) now: Instant,
+    pub(super) connections: Vec<Option<Box<Connection>>>,
+    free: Vec<u32>,
+    /// Slots that were left in this turn: a list may still name them until it ends.
+    pub(super) left: Vec<u32>,
+    generation: u32,
+    pub(super) apps: Apps,
+    pub(super) rooms: Rooms,
+    /// Slots whose socket may have something to read, or take something again.
+    pub(super) ready: VecDeque<u32>,
+    /// Slots with something of their own to hear.
+    pub(super) answers: Vec<u32>,
+    /// Slots that are not read from until the shards their events go to have room again.
+    pub(super) held: Vec<u32>,
+    /// When each slot's next deadline is, in ticks since `start`; early is harmless.
+    due: Vec<u32>,
+    start: Instant,
+    swept: u32,
+    pub(super) drain: Option<Instant>,
+    stops: bool,
+    listeners: Vec<Listening>,
+    /// To which shard the next accepted socket goes.
+    next_shard: usize,
+    // Buffers, one of each.
+    pub(super) scratch: Vec<u8>,
+    pub(super) wishes: Wishes,
+    pub(super) joiner: Joiner,
+    pub(super) spare: Vec<Vec<Frame>>,
+    pub(super) slice: Vec<u32>,
+    pub(super) behind: Vec<u32>,
+}
+
+/// A listener, and the waker that says when somebody knocks.
+struct Listening {
+    listener: Arc<Listener>,
+    waker: Waker,
+    wakes: Arc<SlotWaker>,
+    /// Whether somebody may be waiting.
+    is_ready: bool,
+    /// After an error, as when the process has no descriptors left: not before this.
+    rests_until: Option<Instant>,
+}
+
+/// The clock of deadlines: one for all connections of a shard.
+const TICK: Duration = Duration::from_millis(250);
+/// Most sockets that one turn accepts.
+const MOST_ACCEPTED: usize = 64;
+/// Most sockets that one turn reads, and most bytes.
+const MOST_HEARD: usize = 64;
+const MOST_BYTES: usize = 512 * 1024;
+/// Sockets of the ring that one turn writes. Reading goes on between slices, so that the events that arrive meanwhile
+/// share the later writes.
+const SLICE: usize = 32;
+/// How long accepting rests after an error.
+const REST: Duration = Duration::from_millis(100);
+/// Wakers of listeners are told from those of connections by their numbers.
+const LISTENERS: u32 = u32::MAX - 64;
+
+/// Runs a shard until the hub is dropped or drained. If it panics, a new one takes its mailbox over.
+pub(super) async fn run(shared: Arc<Shared>, index: usize) {
+    loop {
+        let shard = Shard::new(shared.clone(), index);
+        let mut turns = Box::pin(shard.turns());
+        let catch = |context: &mut Context<'_>| {
+            let poll = AssertUnwindSafe(|| turns.as_mut().poll(context));
+            match std::panic::catch_unwind(poll) {
+                Ok(poll) => poll.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            }
+        };
+        if tokio::task::unconstrained(poll_fn(catch)).await.is_ok() {
+            return;
+        }
+        shared.metrics.panicked();
+        tracing::error!(shard = index, "a shard panicked: its clients were dropped, it starts again");
+        // Whatever broke may break again on the way out.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(turns)));
+    }
+}
+
+impl Shard {
+    fn new(shared: Arc<Shared>, index: usize) -> Self {
+        let now = shared.clock.now();
+        let mut shard = Self {
+            index,
+            mailbox: shared.directory.mailboxes[index].clone(),
+            now,
+            connections: Vec::new(),
+            free: Vec::new(),
+            left: Vec::new(),
+            generation: 0,
+            apps: Apps::default(),
+            rooms: Rooms::new(shared.directory.clone(), index),
+            ready: VecDeque::new(),
+            answers: Vec::new(),
+            held: Vec::new(),
+            due: Vec::new(),
+            start: now,
+            swept: 0,
+            drain: None,
+            stops: false,
+            listeners: Vec::new(),
+            next_shard: 0,
+            scratch: vec![0; 64 * 1024],
+            wishes: Wishes::default(),
+            joiner: Joiner::default(),
+            spare: Vec::new(),
+            slice: Vec::new(),
+            behind: Vec::new(),
+            shared,
+        };
+        if index == 0 {
+            let listeners = shard.shared.listeners.lock().clone();
+            listeners.into_iter().for_each(|listener| shard.listen(listener));
+        }
+        shard
+    }
+
+    /// Turn after turn, asleep while nothing is owed.
+    async fn turns(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut mail = Mail::default();
+        while !self.turn(&mut mail) {
+            if self.owes_nothing() {
+                // Woken by mail, or by the tick: the sweep has its own idea of the time.
+                poll_fn(|context| {
+                    let ticks = tick.poll_tick(context).is_ready();
+                    if ticks { Poll::Ready(()) } else { self.mailbox.poll_mail(context) }
+                })
+                .await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Takes everything in, answers, and delivers a slice. True if the shard has ended.
+    fn turn(&mut self, mail: &mut Mail) -> bool {
+        self.now = self.shared.clock.now();
+        self.mailbox.take(mail);
+        mail.woken.drain(..).for_each(|slot| self.wake(slot));
+        self.release_held();
+        self.accept();
+        mail.newcomers.drain(..).for_each(|newcomer| self.adopt(newcomer));
+        self.hear_ready();
+        mail.letters.drain(..).for_each(|letter| self.read(letter));
+        self.sweep();
+        self.write_answers();
+        self.write_slice(SLICE);
+        self.free.append(&mut self.left);
+        self.has_ended()
+    }
+
+    fn owes_nothing(&self) -> bool {
+        self.ready.is_empty()
+            && self.answers.is_empty()
+            && self.apps.are_idle()
+            && self.held.is_empty()
+            && !self.listeners.iter().any(|listening| listening.is_ready && listening.rests_until.is_none())
+    }
+
+    fn wake(&mut self, slot: u32) {
+        if slot >= LISTENERS {
+            if let Some(listening) = self.listeners.get_mut((slot - LISTENERS) as usize) {
+                listening.wakes.taken();
+                listening.is_ready = true;
+            }
+            return;
+        }
+        if let Some(connection) = self.connection(slot) {
+            connection.wakes.taken();
+            self.ready.push_back(slot);
+        }
+    }
+
+    pub(super) fn connection(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// The connection that had this slot at that time, if it still has.
+    pub(super) fn same(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.connection(slot.index).filter(|connection| connection.generation == slot.generation)
+    }
+
+    fn listen(&mut self, listener: Arc<Listener>) {
+        let wakes = SlotWaker::new(self.mailbox.clone(), LISTENERS + self.listeners.len() as u32);
+        let waker = Waker::from(wakes.clone());
+        self.listeners.push(Listening { listener, waker, wakes, is_ready: true, rests_until: None });
+    }
+
+    /// Takes sockets from the listeners and deals them out in turn.
+    fn accept(&mut self) {
+        let mut accepted = Vec::new();
+        for listening in &mut self.listeners {
+            if listening.rests_until.take_if(|until| *until <= self.now).is_none() && listening.rests_until.is_some() {
+                continue;
+            }
+            while listening.is_ready && accepted.len() < MOST_ACCEPTED {
+                match listening.listener.accept(&listening.waker) {
+                    Poll::Ready(Ok((socket, peer))) => accepted.push((socket, peer, listening.listener.clone())),
+                    Poll::Ready(Err(error)) => {
+                        // The peer may have gone again; or no descriptor is left, and trying at once would only burn CPU.
+                        if self.shared.complains_now(self.now) {
+                            tracing::warn!(%error, "cannot accept connections, trying again in a moment");
+                        }
+                        listening.rests_until = Some(self.now + REST);
+                        break;
+                    }
+                    Poll::Pending => listening.is_ready = false,
+                }
+            }
+        }
+        for (socket, peer, listener) in accepted {
+            // Small frames must not wait for each other's acknowledgement.
+            let _ = socket.set_nodelay(true);
+            let entry = Entry::Unknown(listener, peer);
+            let newcomer = Newcomer { stream: Stream::Tcp(socket), input: Vec::new(), entry };
+            let shards = self.shared.directory.mailboxes.len();
+            let shard = self.next_shard % shards;
+            self.next_shard = (shard + 1) % shards;
+            match shard == self.index {
+                true => self.adopt(newcomer),
+                false => self.shared.directory.mailboxes[shard].adopt(newcomer),
+            }
+        }
+    }
+
+    /// A socket moves in.
+    fn adopt(&mut self, newcomer: Newcomer) {
+        let Newcomer { stream, input, entry } = newcomer;
+        if self.stops {
+            return;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.due.push(u32::MAX);
+            self.connections.len() as u32 - 1
+        });
+        let wakes = SlotWaker::new(self.mailbox.clone(), slot);
+        let waker = Waker::from(wakes.clone());
+        self.generation = self.generation.wrapping_add(1);
+        let until = self.now + FIRST_BYTE_TIMEOUT;
+        let (role, then) = match entry {
+            Entry::Unknown(listener, peer) => {
+                (Role::Front(Box::new(Front { listener, peer, until, stage: Stage::Start })), None)
+            }
+            // The session comes with the greeting.
+            Entry::Guest(app, quota) => (Role::Leaving(Leaving::soon(self.now)), Some(Ok((app, quota)))),
+            Entry::Refused(close) => (Role::Leaving(Leaving::soon(self.now)), Some(Err(close))),
+        };
+        self.connections[slot as usize] = Some(Box::new(Connection {
+            stream,
+            waker,
+            wakes,
+            role,
+            outbox: Outbox::default(),
+            tail: input,
+            stuck_since: None,
+            generation: self.generation,
+            is_listed: false,
+            is_held: false,
+        }));
+        self.arm(slot, until);
+        match then {
+            None => {}
+            Some(Ok((app, quota))) => self.seat(slot, app, quota),
+            Some(Err(close)) => self.refuse(slot, close),
+        }
+        self.ready.push_back(slot);
+    }
+
+    /// Reads the sockets that are ready; those beyond the turn's measure stay so.
+    fn hear_ready(&mut self) {
+        let mut bytes = 0;
+        for _ in 0..MOST_HEARD {
+            if bytes > MOST_BYTES {
+                break;
+            }
+            let Some(slot) = self.ready.pop_front() else { break };
+            bytes += self.hear(slot);
+        }
+    }
+
+    /// Reads on from those who were held back, once every shard has room.
+    fn release_held(&mut self) {
+        if self.held.is_empty() || self.shared.directory.mailboxes.iter().any(|mailbox| mailbox.is_over()) {
+            return;
+        }
+        for slot in std::mem::take(&mut self.held) {
+            if let Some(connection) = self.connection(slot) {
+                connection.is_held = false;
+                self.ready.push_back(slot);
+            }
+        }
+    }
+
+    fn read(&mut self, letter: Letter) {
+        match letter {
+            Letter::Parcel(parcel) => self.deliver(parcel),
+            Letter::Watched { desk, user, message, number } => self.deliver_watched(&desk, &user, &message, number),
+            Letter::Terminate { desk, user } => self.terminate(&desk, &user),
+            Letter::Answer { slot, knock, found } => {
+                if self.same(slot).and_then(Connection::front).is_some_and(|front| matches!(front.stage, Stage::Lookup)) {
+                    self.open(slot.index, &knock, found);
+                }
+            }
+            Letter::Published { slot, result } => self.published(slot, result),
+            Letter::Listen(listener) => self.listen(listener),
+            Letter::Drain { until } => {
+                self.listeners.clear();
+                self.drain = Some(until);
+            }
+            Letter::Stop => self.stops = true,
+        }
+    }
+
+    /// Has deadlines kept and chores done, once a tick.
+    fn sweep(&mut self) {
+        let tick = self.tick(self.now);
+        if tick == self.swept {
+            return;
+        }
+        self.swept = tick;
+        for slot in 0..self.due.len() {
+            if self.due[slot] <= tick {
+                self.due[slot] = u32::MAX;
+                self.time_out(slot as u32);
+            }
+        }
+        if self.index == 0 {
+            self.shared.directory.do_chores(self.now);
+            self.shared.directory.tidy();
+        }
+        self.drain_some();
+    }
+
+    /// Has [`Self::time_out`] called at this time, or a little earlier if it was to be called earlier.
+    pub(super) fn arm(&mut self, slot: u32, at: Instant) {
+        let tick = self.tick(at).saturating_add(1);
+        let due = &mut self.due[slot as usize];
+        *due = (*due).min(tick);
+    }
+
+    fn tick(&self, at: Instant) -> u32 {
+        let ticks = at.saturating_duration_since(self.start).as_millis() / TICK.as_millis();
+        u32::try_from(ticks).unwrap_or(u32::MAX - 1)
+    }
+
+    fn has_ended(&mut self) -> bool {
+        let is_empty = self.connections.len() == self.free.len();
+        self.stops || (self.drain.is_some() && is_empty && self.mailbox.is_empty())
+    }
+
+    /// How many ticks are left until then, at least one.
+    pub(super) fn ticks_until(&self, until: Instant) -> u32 {
+        (until.saturating_duration_since(self.now).as_millis() / TICK.as_millis()).max(1) as u32
+    }
+
+    /// A name for a new connection. From the system's generator: it is part of what apps sign.
+    pub(super) fn new_socket_id() -> SocketId {
+        SocketId::new(rand::random_range(1..=u32::MAX), rand::random_range(1..=u32::MAX))
+    }
+
+    /// How much there is of everything here.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [self.connections.iter().flatten().count(), self.rooms.len(), self.apps.len()]
+    }
+}
+
+impl Drop for Shard {
+    /// Takes its guests out of what the shards share.
+    fn drop(&mut self) {
+        self.rooms.clear(self.now);
+        for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
+            if let Role::Guest(guest) = connection.role {
+                let desk = self.apps.get(guest.app).desk.clone();
+                guest.watches.iter().for_each(|user| super::users::unwatch(&desk, user, self.index));
+            }
+        }
+    }
+}

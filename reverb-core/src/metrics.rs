@@ -1,0 +1,28 @@
+//! [`Metrics`]: what an operator may want to count.
+
+use crate::protocol::{AppId, Close};
+
+/// What an operator may want to count. The hub calls these on its hot path, so they must neither wait nor lock for long;
+/// each does nothing unless it is implemented.
+pub trait Metrics: Send + Sync + 'static {
+    /// A client was let in.
+    fn connected(&self, _app: &AppId) {}
+    /// A client that had been let in is gone.
+    fn disconnected(&self, _app: &AppId) {}
+    /// A client was refused at the door.
+    fn refused(&self, _close: &Close) {}
+    /// A client said something.
+    fn received(&self, _app: &AppId) {}
+    /// An event was handed to this many connections of one shard.
+    fn delivered(&self, _app: &AppId, _connections: usize) {}
+    /// A client was cut because it did not read what it was sent; this much was lost.
+    fn cut(&self, _app: &AppId, _bytes: usize) {}
+    /// Something panicked: a connection was ended, or a shard started again.
+    fn panicked(&self) {}
+}
+
+/// Counts nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMetrics;
+
+impl Metrics for NoMetrics {}

@@ -1,0 +1,41 @@
+//! Silence: when a client is asked whether it is there, and when it is let go.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::{App, Close};
+
+use super::{Session, Wish, Wishes};
+
+/// How long a client has to answer a ping; pusher-js gives us the same 30 s.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Session {
+    /// A ping or pong frame came: proof of life, no more.
+    pub fn handle_alive(&mut self, now: Instant) {
+        self.heard = now;
+        self.asked = None;
+    }
+
+    /// A deadline passed. Early calls are harmless.
+    pub fn handle_timeout(&mut self, app: &App, now: Instant, wishes: &mut Wishes) {
+        if now < self.next_timeout(app) {
+            return;
+        }
+        match self.asked {
+            None => {
+                self.asked = Some(now);
+                wishes.0.push_back(Wish::Ping);
+            }
+            Some(_) => wishes.close(Close::NO_PONG),
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`], unless something is heard before.
+    #[must_use]
+    pub fn next_timeout(&self, app: &App) -> Instant {
+        self.asked
+            .map_or(self.heard + app.activity_timeout, |asked| {
+                asked + PONG_TIMEOUT
+            })
+    }
+}
