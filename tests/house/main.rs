@@ -1,0 +1,1 @@
+//! The hub as its users meet it: real WebSocket and HTTP, over real sockets.
