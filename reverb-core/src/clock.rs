@@ -26,7 +26,9 @@ impl Clock for SystemClock {
 
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn unix_time(&self) -> Duration {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
     }
 }
 
@@ -42,7 +44,11 @@ impl ManualClock {
     /// A clock whose wall time begins here.
     #[must_use]
     pub fn new(unix_start: Duration) -> Self {
-        Self { start: SystemClock.now(), passed: Arc::default(), unix_start }
+        Self {
+            start: SystemClock.now(),
+            passed: Arc::default(),
+            unix_start,
+        }
     }
 
     /// Lets time pass.

@@ -24,7 +24,9 @@ pub(super) fn list(desk: &Desk, query: &Query<'_>) -> Result<String, ApiError> {
     let prefix = query.get("filter_by_prefix").unwrap_or_default();
     let info = info(query);
     if info.user_count && !prefix.starts_with("presence-") {
-        return Err(ApiError::bad_request("info=user_count needs filter_by_prefix=presence-…: other channels have no users"));
+        return Err(ApiError::bad_request(
+            "info=user_count needs filter_by_prefix=presence-…: other channels have no users",
+        ));
     }
     let mut body = String::from(r#"{"channels":{"#);
     let mut separator = "";
@@ -33,26 +35,47 @@ pub(super) fn list(desk: &Desk, query: &Query<'_>) -> Result<String, ApiError> {
         separator = ",";
         push_string(&mut body, channel.name.as_str());
         body.push(':');
-        let occupancy = if info.any() { channel.occupancy() } else { Default::default() };
+        let occupancy = if info.any() {
+            channel.occupancy()
+        } else {
+            Default::default()
+        };
         let (users, connections) = (occupancy.users, occupancy.connections);
-        push_counts(&mut body, info.user_count.then_some(users), info.subscription_count.then_some(connections));
+        push_counts(
+            &mut body,
+            info.user_count.then_some(users),
+            info.subscription_count.then_some(connections),
+        );
     });
     body.push_str("}}");
     Ok(body)
 }
 
 /// One channel; occupied or not, it is no error.
-pub(super) fn one(desk: &Desk, app: &App, name: &str, query: &Query<'_>, now: Instant) -> Result<String, ApiError> {
+pub(super) fn one(
+    desk: &Desk,
+    app: &App,
+    name: &str,
+    query: &Query<'_>,
+    now: Instant,
+) -> Result<String, ApiError> {
     let kind = ChannelName::check(name, app.limits.channel_name_length)?;
     let info = info(query);
     if info.user_count && !kind.is_presence() {
-        return Err(ApiError::bad_request("info=user_count: only presence channels have users"));
+        return Err(ApiError::bad_request(
+            "info=user_count: only presence channels have users",
+        ));
     }
     if info.cache && !kind.is_cache() {
-        return Err(ApiError::bad_request("info=cache: only cache channels remember an event"));
+        return Err(ApiError::bad_request(
+            "info=cache: only cache channels remember an event",
+        ));
     }
     let channel = desk.channel(name);
-    let occupancy = channel.as_ref().map(|channel| channel.occupancy()).unwrap_or_default();
+    let occupancy = channel
+        .as_ref()
+        .map(|channel| channel.occupancy())
+        .unwrap_or_default();
     let mut body = format!(r#"{{"occupied":{}"#, occupancy.connections > 0);
     if info.user_count {
         let _ = write!(body, r#","user_count":{}"#, occupancy.users);
@@ -62,7 +85,11 @@ pub(super) fn one(desk: &Desk, app: &App, name: &str, query: &Query<'_>, now: In
     }
     if info.cache {
         let _ = match channel.and_then(|channel| channel.remembered(now)) {
-            Some((data, left)) => write!(body, r#","cache":{{"data":{data},"ttl":{}}}"#, left.as_secs()),
+            Some((data, left)) => write!(
+                body,
+                r#","cache":{{"data":{data},"ttl":{}}}"#,
+                left.as_secs()
+            ),
             None => write!(body, r#","cache":null"#),
         };
     }
@@ -95,9 +122,12 @@ pub(super) fn connections(desk: &Desk) -> String {
 }
 
 /// Closes every connection of a user. Nobody there is no error.
-pub(super) fn terminate(directory: &Directory, desk: &Arc<Desk>, user: &str) -> Result<String, ApiError> {
+pub(super) fn terminate(
+    directory: &Directory,
+    desk: &Arc<Desk>,
+    user: &str,
+) -> Result<String, ApiError> {
     let user = UserId::new(user).map_err(|error| ApiError::bad_request(error.to_string()))?;
     directory.terminate(desk, &user);
     Ok("{}".to_owned())
 }
-

@@ -20,7 +20,11 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        Self {
+            status,
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -28,7 +32,10 @@ impl ApiError {
     }
 
     pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "Not found: the API lives under /apps/{app_id}/, clients connect to /app/{key}")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "Not found: the API lives under /apps/{app_id}/, clients connect to /app/{key}",
+        )
     }
 
     pub(crate) fn no_app(id: &str) -> Self {
@@ -40,14 +47,13 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "The app is disabled")
     }
 
-    pub(crate) fn tls_only() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "The app only accepts TLS connections (force_tls)")
-    }
-
     pub(crate) fn too_often(limit: &str, wait: Duration) -> Self {
         let message = format!("Rate limit exceeded: {limit}");
         let retry_after = Some(wait.as_secs().max(1));
-        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+        Self {
+            retry_after,
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+        }
     }
 
     /// The body of the answer.
@@ -67,7 +73,11 @@ impl From<Unauthorized> for ApiError {
 
 impl From<InvalidEvent> for ApiError {
     fn from(error: InvalidEvent) -> Self {
-        let status = if error.is_too_large() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let status = if error.is_too_large() {
+            StatusCode::PAYLOAD_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        };
         Self::new(status, error.to_string())
     }
 }
@@ -80,7 +90,10 @@ impl From<InvalidName> for ApiError {
 
 impl From<Overloaded> for ApiError {
     fn from(error: Overloaded) -> Self {
-        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()) }
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
     }
 }
 
@@ -89,6 +102,9 @@ impl From<StoreError> for ApiError {
         // The cause may name hosts and tables: it goes to the log, not to the caller.
         tracing::warn!(error = %error, "an app could not be looked up");
         let message = "The app cannot be looked up at the moment, try again";
-        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
     }
 }

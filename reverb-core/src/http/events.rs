@@ -30,7 +30,8 @@ impl<'a> Accepted<'a> {
         is_batch: bool,
         now: Instant,
     ) -> Result<Self, ApiError> {
-        let body = std::str::from_utf8(body).map_err(|_| ApiError::bad_request("the body must be UTF-8"))?;
+        let body = std::str::from_utf8(body)
+            .map_err(|_| ApiError::bad_request("the body must be UTF-8"))?;
         let limits = &app.limits;
         let events = match is_batch {
             false => {
@@ -51,9 +52,18 @@ impl<'a> Accepted<'a> {
             }
         };
         let desk = directory.desk(&app);
-        desk.take_publishes(events.len(), now)
-            .map_err(|wait| ApiError::too_often(&format!("events_per_second is {}", limits.events_per_second), wait))?;
-        Ok(Self { desk, app, events, is_batch })
+        desk.take_publishes(events.len(), now).map_err(|wait| {
+            ApiError::too_often(
+                &format!("events_per_second is {}", limits.events_per_second),
+                wait,
+            )
+        })?;
+        Ok(Self {
+            desk,
+            app,
+            events,
+            is_batch,
+        })
     }
 
     /// The events, ready to be sent.
@@ -66,13 +76,21 @@ impl<'a> Accepted<'a> {
         if !self.events.iter().any(|event| event.info.any()) {
             return Cow::Borrowed("{}");
         }
-        let mut body = String::from(if self.is_batch { r#"{"batch":["# } else { r#"{"channels":{"# });
+        let mut body = String::from(if self.is_batch {
+            r#"{"batch":["#
+        } else {
+            r#"{"channels":{"#
+        });
         for (n, event) in self.events.iter().enumerate() {
             match self.is_batch {
                 // An entry of a batch goes to one channel, whose name it need not repeat.
                 true => {
                     body.push_str(if n == 0 { "" } else { "," });
-                    self.figures(&mut body, event.channels().next().unwrap_or_default(), event.info);
+                    self.figures(
+                        &mut body,
+                        event.channels().next().unwrap_or_default(),
+                        event.info,
+                    );
                 }
                 false => self.channels(&mut body, event),
             }
@@ -96,9 +114,18 @@ impl<'a> Accepted<'a> {
     }
 
     fn figures(&self, body: &mut String, channel: &str, info: Info) {
-        let occupancy = self.desk.channel(channel).map(|channel| channel.occupancy()).unwrap_or_default();
-        let users = (info.user_count && ChannelKind::of(channel).is_presence()).then_some(occupancy.users);
-        push_counts(body, users, info.subscription_count.then_some(occupancy.connections));
+        let occupancy = self
+            .desk
+            .channel(channel)
+            .map(|channel| channel.occupancy())
+            .unwrap_or_default();
+        let users =
+            (info.user_count && ChannelKind::of(channel).is_presence()).then_some(occupancy.users);
+        push_counts(
+            body,
+            users,
+            info.subscription_count.then_some(occupancy.connections),
+        );
     }
 }
 

@@ -51,7 +51,9 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
     };
     let head = match request.parse(input) {
         Ok(httparse::Status::Complete(head)) => head,
-        Ok(httparse::Status::Partial) if input.len() > MOST_HEAD => return refuse(431, "the head is too large"),
+        Ok(httparse::Status::Partial) if input.len() > MOST_HEAD => {
+            return refuse(431, "the head is too large");
+        }
         Ok(httparse::Status::Partial) => return (0, Request::More { has_head: false }),
         Err(httparse::Error::TooManyHeaders) => return refuse(431, "too many headers"),
         Err(_) => return refuse(400, "this is no HTTP request"),
@@ -59,7 +61,9 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
     if head > MOST_HEAD {
         return refuse(431, "the head is too large");
     }
-    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+    let (Some(method), Some(target), Some(version)) =
+        (request.method, request.path, request.version)
+    else {
         return refuse(400, "this is no HTTP request");
     };
     let length = match judge(&input[..head], request.headers, version) {
@@ -67,15 +71,23 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
         Err(why) => return refuse(400, why),
     };
     let header = |name: &str| {
-        let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let found = request
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let Some(inner) = path.strip_prefix(prefix).filter(|inner| inner.starts_with('/')) else {
+    let Some(inner) = path
+        .strip_prefix(prefix)
+        .filter(|inner| inner.starts_with('/'))
+    else {
         return (0, Request::Other);
     };
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
-        let is_tls = is_trusted && header("x-forwarded-proto").is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
+        let is_tls = is_trusted
+            && header("x-forwarded-proto")
+                .is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
         return match Knock::read(inner, query, is_tls, header) {
             Ok(knock) => (head, Request::Knock(Box::new(knock))),
             // hyper answers these, and may speak the other protocol's name.
@@ -83,16 +95,36 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
             Err(NoHandshake::Bad(why)) => refuse(400, why),
         };
     }
-    let Length::Known(length) = length else { return (0, Request::Other) };
-    let Some((app_id, is_batch)) = publishes(inner) else { return (0, Request::Other) };
+    let Length::Known(length) = length else {
+        return (0, Request::Other);
+    };
+    let Some((app_id, is_batch)) = publishes(inner) else {
+        return (0, Request::Other);
+    };
     let ends = header("connection").is_some_and(|value| !value.eq_ignore_ascii_case("keep-alive"));
-    let asks_for_more = ["expect", "upgrade", "content-encoding"].iter().any(|name| header(name).is_some());
+    let asks_for_more = ["expect", "upgrade", "content-encoding"]
+        .iter()
+        .any(|name| header(name).is_some());
     if method != "POST" || version != 1 || length > MOST_BODY || ends || asks_for_more {
         return (0, Request::Other);
     }
-    let Some(body) = input.get(head..head + length) else { return (0, Request::More { has_head: true }) };
-    let request = auth::Request { method, path, query, body };
-    (head + length, Request::Publish(Publish { app_id, request, is_batch }))
+    let Some(body) = input.get(head..head + length) else {
+        return (0, Request::More { has_head: true });
+    };
+    let request = auth::Request {
+        method,
+        path,
+        query,
+        body,
+    };
+    (
+        head + length,
+        Request::Publish(Publish {
+            app_id,
+            request,
+            is_batch,
+        }),
+    )
 }
 
 /// The app's id in `/apps/{id}/events` or `/apps/{id}/batch_events`, and whether it is the latter.
@@ -116,19 +148,31 @@ enum Length {
 }
 
 /// Judges the head: what two readers might understand differently is refused.
-fn judge(head: &[u8], headers: &[httparse::Header<'_>], version: u8) -> Result<Length, &'static str> {
+fn judge(
+    head: &[u8],
+    headers: &[httparse::Header<'_>],
+    version: u8,
+) -> Result<Length, &'static str> {
     let mut previous = 0;
     for (at, byte) in head.iter().enumerate() {
         match byte {
             b'\n' if previous != b'\r' => return Err("a line must end in CR LF"),
-            b' ' | b'\t' if previous == b'\n' => return Err("a header must not go on in the next line"),
+            b' ' | b'\t' if previous == b'\n' => {
+                return Err("a header must not go on in the next line");
+            }
             0 => return Err("a head must not contain NUL"),
-            _ if previous == b'\r' && *byte != b'\n' && at > 0 => return Err("a line must end in CR LF"),
+            _ if previous == b'\r' && *byte != b'\n' && at > 0 => {
+                return Err("a line must end in CR LF");
+            }
             _ => {}
         }
         previous = *byte;
     }
-    let all = |name: &'static str| headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+    let all = |name: &'static str| {
+        headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+    };
     if all("host").count() != 1 && version == 1 {
         return Err("a request needs one Host header");
     }
@@ -144,11 +188,20 @@ fn judge(head: &[u8], headers: &[httparse::Header<'_>], version: u8) -> Result<L
         (Some(length), None) => {
             let text = std::str::from_utf8(length.value).unwrap_or_default();
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            text.parse().ok().filter(|_| digits).map(Length::Known).ok_or("Content-Length is no number")
+            text.parse()
+                .ok()
+                .filter(|_| digits)
+                .map(Length::Known)
+                .ok_or("Content-Length is no number")
         }
         (None, Some(encoding)) => {
-            let is_chunked = encoding.value.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
-            if is_chunked && version == 1 { Ok(Length::Chunked) } else { Err("Transfer-Encoding must be chunked") }
+            let is_chunked =
+                encoding.value.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
+            if is_chunked && version == 1 {
+                Ok(Length::Chunked)
+            } else {
+                Err("Transfer-Encoding must be chunked")
+            }
         }
     }
 }
@@ -166,26 +219,54 @@ mod tests {
 
     #[test]
     fn a_plain_publish_is_read_here() {
-        let text = "POST /p/apps/7/batch_events?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}GET";
-        let (used, Request::Publish(publish)) = read(text.as_bytes(), "/p", false) else { panic!("a publish") };
+        let text =
+            "POST /p/apps/7/batch_events?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}GET";
+        let (used, Request::Publish(publish)) = read(text.as_bytes(), "/p", false) else {
+            panic!("a publish")
+        };
         assert_eq!(used, text.len() - 3);
         assert_eq!((publish.app_id, publish.is_batch), ("7", true));
         let request = publish.request;
-        assert_eq!((request.path, request.query, request.body), ("/p/apps/7/batch_events", "a=b", &b"{}"[..]));
+        assert_eq!(
+            (request.path, request.query, request.body),
+            ("/p/apps/7/batch_events", "a=b", &b"{}"[..])
+        );
         for cut in 0..text.len() - 3 {
-            assert!(matches!(read(&text.as_bytes()[..cut], "/p", false).1, Request::More { .. }), "{cut}");
+            assert!(
+                matches!(
+                    read(&text.as_bytes()[..cut], "/p", false).1,
+                    Request::More { .. }
+                ),
+                "{cut}"
+            );
         }
     }
 
     #[test]
     fn what_asks_for_more_goes_to_hyper() {
-        for line in ["Transfer-Encoding: chunked", "Content-Length: 2\r\nExpect: 100-continue", "Content-Length: 2\r\nConnection: close", "Content-Length: 99999"] {
+        for line in [
+            "Transfer-Encoding: chunked",
+            "Content-Length: 2\r\nExpect: 100-continue",
+            "Content-Length: 2\r\nConnection: close",
+            "Content-Length: 99999",
+        ] {
             let text = format!("POST /apps/7/events HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n{{}}");
-            assert!(matches!(read(text.as_bytes(), "", false), (0, Request::Other)), "{line}");
+            assert!(
+                matches!(read(text.as_bytes(), "", false), (0, Request::Other)),
+                "{line}"
+            );
         }
-        for line in ["GET /up HTTP/1.1", "HEAD /apps/7/channels HTTP/1.1", "GET /apps/7/channels HTTP/1.1", "POST /other/apps/7/events HTTP/1.1"] {
+        for line in [
+            "GET /up HTTP/1.1",
+            "HEAD /apps/7/channels HTTP/1.1",
+            "GET /apps/7/channels HTTP/1.1",
+            "POST /other/apps/7/events HTTP/1.1",
+        ] {
             let text = format!("{line}\r\nHost: x\r\n\r\n");
-            assert!(matches!(read(text.as_bytes(), "", false), (0, Request::Other)), "{line}");
+            assert!(
+                matches!(read(text.as_bytes(), "", false), (0, Request::Other)),
+                "{line}"
+            );
         }
     }
 
@@ -218,7 +299,10 @@ mod tests {
     fn heads_are_bounded() {
         let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n", "a".repeat(MOST_HEAD));
         assert_eq!(refused(&long), Some(431));
-        let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(MOST_HEADERS));
+        let many = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "X: y\r\n".repeat(MOST_HEADERS)
+        );
         assert_eq!(refused(&many), Some(431));
     }
 }

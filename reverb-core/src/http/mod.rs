@@ -60,17 +60,9 @@ impl HubService {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let is_head = request.method() == Method::HEAD;
-        let mut response = match self.route(request).await {
-            Ok(response) => response,
-            Err(error) => failure(&error),
-        };
-        if is_head {
-            let length = http_body::Body::size_hint(response.body()).exact().unwrap_or(0);
-            response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
-            *response.body_mut() = Full::default();
-        }
-        response
+        self.route(request)
+            .await
+            .unwrap_or_else(|error| failure(&error))
     }
 
     async fn route<B>(self, request: Request<B>) -> Result<Response<Body>, ApiError>
@@ -79,30 +71,56 @@ impl HubService {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = request.uri().path().to_owned();
-        let inner = self.shared.settings.within(&path).ok_or_else(ApiError::not_found)?;
-        let is_upgrade = request.method() == Method::GET && request.headers().contains_key(UPGRADE);
+        let inner = self
+            .shared
+            .settings
+            .within(&path)
+            .ok_or_else(ApiError::not_found)?;
+        let upgrade = request
+            .headers()
+            .get(UPGRADE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let is_upgrade =
+            request.method() == Method::GET && upgrade.to_ascii_lowercase().contains("websocket");
         if is_upgrade || inner.starts_with("/app/") {
             return self.connect(inner, request).await;
         }
         let route = Route::find(inner).ok_or_else(ApiError::not_found)?;
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         if is_read == route.action.is_post() || !(is_read || request.method() == Method::POST) {
-            return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, route.action.methods()));
+            return Err(ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                route.action.methods(),
+            ));
         }
         let (parts, body) = request.into_parts();
         let body = read_body(body).await?;
         let query = parts.uri.query().unwrap_or_default();
-        let signed = auth::Request { method: parts.method.as_str(), path: &path, query, body: &body };
+        let signed = auth::Request {
+            method: parts.method.as_str(),
+            path: &path,
+            query,
+            body: &body,
+        };
         let call = self.shared.signed(route.app.as_deref(), &signed).await?;
         self.perform(&route.action, &call, query, &body).await
     }
 
-    async fn perform(&self, action: &Action, call: &Call, query: &str, body: &[u8]) -> Result<Response<Body>, ApiError> {
+    async fn perform(
+        &self,
+        action: &Action,
+        call: &Call,
+        query: &str,
+        body: &[u8],
+    ) -> Result<Response<Body>, ApiError> {
         let Call { app, desk } = call;
         let now = self.shared.clock.now();
         if !action.is_post() {
             let limit = app.limits.reads_per_second;
-            desk.take_read(now).map_err(|wait| ApiError::too_often(&format!("reads_per_second is {limit}"), wait))?;
+            desk.take_read(now).map_err(|wait| {
+                ApiError::too_often(&format!("reads_per_second is {limit}"), wait)
+            })?;
         }
         let query = Query::parse(query)?;
         let body = match action {
@@ -116,8 +134,15 @@ impl HubService {
         Ok(json(StatusCode::OK, body))
     }
 
-    async fn publish(&self, app: &Arc<App>, body: &[u8], is_batch: bool) -> Result<Response<Body>, ApiError> {
-        let Shared { directory, clock, .. } = &*self.shared;
+    async fn publish(
+        &self,
+        app: &Arc<App>,
+        body: &[u8],
+        is_batch: bool,
+    ) -> Result<Response<Body>, ApiError> {
+        let Shared {
+            directory, clock, ..
+        } = &*self.shared;
         let (publication, answer) = {
             let accepted = Accepted::read(directory, app.clone(), body, is_batch, clock.now())?;
             (accepted.publication(directory), accepted.answer())
@@ -127,15 +152,23 @@ impl HubService {
     }
 
     /// Answers a handshake, and moves the connection into a shard once hyper lets go of it.
-    async fn connect<B>(self, path: &str, mut request: Request<B>) -> Result<Response<Body>, ApiError> {
+    async fn connect<B>(
+        self,
+        path: &str,
+        mut request: Request<B>,
+    ) -> Result<Response<Body>, ApiError> {
         let headers = request.headers();
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let is_tls = self.shared.settings.is_tls(request.extensions().get::<Peer>().map(|peer| peer.0), header("x-forwarded-proto"));
+        let is_tls = self.shared.settings.is_tls(
+            request.extensions().get::<Peer>().map(|peer| peer.0),
+            header("x-forwarded-proto"),
+        );
         let query = request.uri().query().unwrap_or_default();
         let knock = Knock::read(path, query, is_tls, header).map_err(|none| match none {
-            NoHandshake::UpgradeRequired => {
-                ApiError::new(StatusCode::UPGRADE_REQUIRED, "connect with a WebSocket client (Upgrade: websocket, version 13)")
-            }
+            NoHandshake::UpgradeRequired => ApiError::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "connect with a WebSocket client (Upgrade: websocket, version 13)",
+            ),
             NoHandshake::Bad(why) => ApiError::bad_request(why),
         })?;
         let mut response = Response::builder()
@@ -145,7 +178,9 @@ impl HubService {
         for (name, value) in knock.answer() {
             response = response.header(name, value);
         }
-        let response = response.body(Full::default()).map_err(|_| ApiError::bad_request("Sec-WebSocket-Protocol is malformed"))?;
+        let response = response
+            .body(Full::default())
+            .map_err(|_| ApiError::bad_request("Sec-WebSocket-Protocol is malformed"))?;
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let found = match knock.key() {
@@ -168,13 +203,26 @@ pub(crate) struct Call {
 
 impl Shared {
     /// Finds the app of a request, by the id in the path or else by its key, and checks the signature.
-    async fn signed(&self, id: Option<&str>, request: &auth::Request<'_>) -> Result<Call, ApiError> {
+    async fn signed(
+        &self,
+        id: Option<&str>,
+        request: &auth::Request<'_>,
+    ) -> Result<Call, ApiError> {
         let app = match id {
-            Some(id) => self.store.find_by_id(id).await?.ok_or_else(|| ApiError::no_app(id))?,
+            Some(id) => self
+                .store
+                .find_by_id(id)
+                .await?
+                .ok_or_else(|| ApiError::no_app(id))?,
             None => {
                 let query = Query::parse(request.query)?;
-                let key = query.get("auth_key").ok_or(auth::Unauthorized::Missing("auth_key"))?;
-                self.store.find_by_key(key).await?.ok_or(auth::Unauthorized::Key)?
+                let key = query
+                    .get("auth_key")
+                    .ok_or(auth::Unauthorized::Missing("auth_key"))?;
+                self.store
+                    .find_by_key(key)
+                    .await?
+                    .ok_or(auth::Unauthorized::Key)?
             }
         };
         self.check_signed(&app, request)?;
@@ -183,9 +231,17 @@ impl Shared {
     }
 
     /// Checks that the app signed this request and may be used.
-    pub(crate) fn check_signed(&self, app: &App, request: &auth::Request<'_>) -> Result<(), ApiError> {
+    pub(crate) fn check_signed(
+        &self,
+        app: &App,
+        request: &auth::Request<'_>,
+    ) -> Result<(), ApiError> {
         request.check(app, self.clock.unix_time().as_secs())?;
-        if app.active { Ok(()) } else { Err(ApiError::disabled()) }
+        if app.active {
+            Ok(())
+        } else {
+            Err(ApiError::disabled())
+        }
     }
 }
 
@@ -235,7 +291,11 @@ impl Action {
     }
 
     fn methods(&self) -> &'static str {
-        if self.is_post() { "Method not allowed: use POST" } else { "Method not allowed: use GET" }
+        if self.is_post() {
+            "Method not allowed: use POST"
+        } else {
+            "Method not allowed: use GET"
+        }
     }
 }
 
@@ -244,7 +304,12 @@ where
     B: http_body::Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let too_large = || ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body may have at most {MOST_BODY} bytes"));
+    let too_large = || {
+        ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body may have at most {MOST_BODY} bytes"),
+        )
+    };
     if body.size_hint().lower() > MOST_BODY as u64 {
         return Err(too_large());
     }
@@ -253,14 +318,19 @@ where
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(ApiError::bad_request("the body broke off")),
-        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Err(_) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long",
+        )),
     }
 }
 
 fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -272,7 +342,11 @@ fn failure(error: &ApiError) -> Response<Body> {
     }
     match error.status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            let allow = if error.message.ends_with("POST") { "POST" } else { "GET, HEAD" };
+            let allow = if error.message.ends_with("POST") {
+                "POST"
+            } else {
+                "GET, HEAD"
+            };
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         StatusCode::UPGRADE_REQUIRED => {
@@ -321,9 +395,29 @@ mod tests {
     #[test]
     fn an_encoded_slash_splits_no_segment() {
         let route = Route::find("/apps/7/users/a%2Fb%40c/terminate_connections").expect("a route");
-        assert_eq!(route, Route { app: Some("7".into()), action: Action::Terminate("a/b@c".into()) });
-        assert_eq!(Route::find("/users/u/terminate_connections").expect("a route").app, None);
-        for path in ["", "/", "/apps", "/apps/7", "/apps/7/", "/apps/7/events/", "/apps//7/events", "/apps/7/channels/a/b"] {
+        assert_eq!(
+            route,
+            Route {
+                app: Some("7".into()),
+                action: Action::Terminate("a/b@c".into())
+            }
+        );
+        assert_eq!(
+            Route::find("/users/u/terminate_connections")
+                .expect("a route")
+                .app,
+            None
+        );
+        for path in [
+            "",
+            "/",
+            "/apps",
+            "/apps/7",
+            "/apps/7/",
+            "/apps/7/events/",
+            "/apps//7/events",
+            "/apps/7/channels/a/b",
+        ] {
             assert_eq!(Route::find(path), None, "{path}");
         }
     }

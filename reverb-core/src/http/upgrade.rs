@@ -40,27 +40,45 @@ impl Knock {
         header: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Self, NoHandshake> {
         let has = |name: &str, token: &str| {
-            header(name).is_some_and(|value| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+            header(name).is_some_and(|value| {
+                value
+                    .split(',')
+                    .any(|item| item.trim().eq_ignore_ascii_case(token))
+            })
         };
         if !has("upgrade", "websocket") {
             return Err(NoHandshake::UpgradeRequired);
         }
         if !has("connection", "upgrade") {
-            return Err(NoHandshake::Bad("a WebSocket handshake needs Connection: Upgrade"));
+            return Err(NoHandshake::Bad(
+                "a WebSocket handshake needs Connection: Upgrade",
+            ));
         }
         if header("sec-websocket-version").map(str::trim) != Some("13") {
             return Err(NoHandshake::UpgradeRequired);
         }
-        let nonce = header("sec-websocket-key").map(str::trim).unwrap_or_default();
-        if data_encoding::BASE64.decode(nonce.as_bytes()).map_or(0, |bytes| bytes.len()) != 16 {
-            return Err(NoHandshake::Bad("Sec-WebSocket-Key must be 16 bytes in base64"));
+        let nonce = header("sec-websocket-key")
+            .map(str::trim)
+            .unwrap_or_default();
+        if data_encoding::BASE64
+            .decode(nonce.as_bytes())
+            .map_or(0, |bytes| bytes.len())
+            != 16
+        {
+            return Err(NoHandshake::Bad(
+                "Sec-WebSocket-Key must be 16 bytes in base64",
+            ));
         }
-        let key = path.strip_prefix("/app/").filter(|key| !key.is_empty() && !key.contains('/'));
+        let key = path
+            .strip_prefix("/app/")
+            .filter(|key| !key.is_empty() && !key.contains('/'));
         Ok(Self {
             key: key.map(|key| auth::decode(key, false).into_owned()),
             protocol: check_protocol(query),
             origin: header("origin").map(str::to_owned),
-            sub_protocol: header("sec-websocket-protocol").and_then(choose).map(str::to_owned),
+            sub_protocol: header("sec-websocket-protocol")
+                .and_then(choose)
+                .map(str::to_owned),
             accept: derive_accept_key(nonce.as_bytes()),
             is_tls,
         })
@@ -73,12 +91,18 @@ impl Knock {
 
     /// The headers of the answer 101, besides `Upgrade` and `Connection`.
     pub(crate) fn answer(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let chosen = self.sub_protocol.as_deref().map(|name| ("Sec-WebSocket-Protocol", name));
+        let chosen = self
+            .sub_protocol
+            .as_deref()
+            .map(|name| ("Sec-WebSocket-Protocol", name));
         std::iter::once(("Sec-WebSocket-Accept", &*self.accept)).chain(chosen)
     }
 
     /// Whether the client may come in, as far as its app alone can say.
-    pub(crate) fn decide(&self, found: Result<Option<Arc<App>>, StoreError>) -> Result<Arc<App>, Close> {
+    pub(crate) fn decide(
+        &self,
+        found: Result<Option<Arc<App>>, StoreError>,
+    ) -> Result<Arc<App>, Close> {
         if self.key.is_none() {
             return Err(Close::NO_PATH);
         }
@@ -106,21 +130,30 @@ impl Knock {
 /// 5, 6 and 7 are spoken, and 4, which lacks nothing that we need; without a version it is the newest.
 fn check_protocol(query: &str) -> Result<(), Close> {
     let values = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, version)) = values.into_iter().find(|(name, _)| *name == "protocol") else { return Ok(()) };
+    let Some((_, version)) = values.into_iter().find(|(name, _)| *name == "protocol") else {
+        return Ok(());
+    };
     match version.parse::<u32>() {
         Ok(4..=7) => Ok(()),
         Ok(_) => Err(Close::UNSUPPORTED_PROTOCOL),
         // Too large for a number is a number all the same.
-        Err(_) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => Err(Close::UNSUPPORTED_PROTOCOL),
+        Err(_) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => {
+            Err(Close::UNSUPPORTED_PROTOCOL)
+        }
         Err(_) => Err(Close::BAD_VERSION),
     }
 }
 
 /// Apple's clients offer sub-protocols and give up unless one of them is chosen.
 fn choose(offered: &str) -> Option<&str> {
-    let mut names = offered.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut names = offered
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let first = names.clone().next();
-    names.find(|name| name.starts_with("pusher-channels-protocol-")).or(first)
+    names
+        .find(|name| name.starts_with("pusher-channels-protocol-"))
+        .or(first)
 }
 
 #[cfg(test)]
@@ -135,25 +168,47 @@ mod tests {
     ];
 
     fn knock(path: &str, query: &str, more: &[(&str, &'static str)]) -> Result<Knock, NoHandshake> {
-        let header = |name: &str| more.iter().chain(&GOOD).find(|(n, _)| *n == name).map(|(_, value)| *value);
+        let header = |name: &str| {
+            more.iter()
+                .chain(&GOOD)
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| *value)
+        };
         Knock::read(path, query, false, header)
     }
 
     fn app() -> Result<Option<Arc<App>>, StoreError> {
-        Ok(Some(Arc::new(App::new("1", "key", "secret").expect("an app"))))
+        Ok(Some(Arc::new(
+            App::new("1", "key", "secret").expect("an app"),
+        )))
     }
 
     #[test]
     fn the_key_is_accepted_as_rfc_6455_shows() {
         let knock = knock("/app/key", "", &[]).expect("a handshake");
-        assert_eq!(knock.answer().collect::<Vec<_>>(), [("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]);
+        assert_eq!(
+            knock.answer().collect::<Vec<_>>(),
+            [("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]
+        );
         assert_eq!(knock.key(), Some("key"));
     }
 
     #[test]
     fn versions_are_judged_and_refused_over_the_socket() {
-        let refused = |query: &str| knock("/app/key", query, &[]).expect("a handshake").decide(app()).err();
-        for query in ["", "client=js", "protocol=4", "protocol=5", "protocol=6&x=y", "x&protocol=7"] {
+        let refused = |query: &str| {
+            knock("/app/key", query, &[])
+                .expect("a handshake")
+                .decide(app())
+                .err()
+        };
+        for query in [
+            "",
+            "client=js",
+            "protocol=4",
+            "protocol=5",
+            "protocol=6&x=y",
+            "x&protocol=7",
+        ] {
             assert_eq!(refused(query), None, "{query}");
         }
         for query in ["protocol=", "protocol=seven", "protocol=-1", "protocol=7.0"] {
@@ -167,27 +222,48 @@ mod tests {
     #[test]
     fn a_wrong_path_is_no_app() {
         for path in ["/", "/app", "/app/", "/app/a/b", "/apps/key"] {
-            assert_eq!(knock(path, "", &[]).expect("a handshake").decide(app()).err(), Some(Close::NO_PATH), "{path}");
+            assert_eq!(
+                knock(path, "", &[])
+                    .expect("a handshake")
+                    .decide(app())
+                    .err(),
+                Some(Close::NO_PATH),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn one_offered_sub_protocol_is_chosen() {
         let chosen = |offered: &'static str| {
-            let knock = knock("/app/key", "", &[("sec-websocket-protocol", offered)]).expect("a handshake");
+            let knock =
+                knock("/app/key", "", &[("sec-websocket-protocol", offered)]).expect("a handshake");
             knock.sub_protocol
         };
-        assert_eq!(chosen("a, pusher-channels-protocol-7").as_deref(), Some("pusher-channels-protocol-7"));
+        assert_eq!(
+            chosen("a, pusher-channels-protocol-7").as_deref(),
+            Some("pusher-channels-protocol-7")
+        );
         assert_eq!(chosen("a, b").as_deref(), Some("a"));
         assert_eq!(chosen("").as_deref(), None);
     }
 
     #[test]
     fn what_is_no_handshake_is_told_apart() {
-        let with = |name: &'static str, value: &'static str| knock("/app/key", "", &[(name, value)]).err();
+        let with =
+            |name: &'static str, value: &'static str| knock("/app/key", "", &[(name, value)]).err();
         assert_eq!(with("upgrade", "h2c"), Some(NoHandshake::UpgradeRequired));
-        assert_eq!(with("sec-websocket-version", "8"), Some(NoHandshake::UpgradeRequired));
-        assert!(matches!(with("connection", "close"), Some(NoHandshake::Bad(_))));
-        assert!(matches!(with("sec-websocket-key", "short"), Some(NoHandshake::Bad(_))));
+        assert_eq!(
+            with("sec-websocket-version", "8"),
+            Some(NoHandshake::UpgradeRequired)
+        );
+        assert!(matches!(
+            with("connection", "close"),
+            Some(NoHandshake::Bad(_))
+        ));
+        assert!(matches!(
+            with("sec-websocket-key", "short"),
+            Some(NoHandshake::Bad(_))
+        ));
     }
 }

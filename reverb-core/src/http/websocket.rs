@@ -59,10 +59,16 @@ impl WebSocket {
         };
         let start = cursor.position() as usize;
         // RFC 6455 5.1: clients mask; 5.2: reserved bits are for extensions, and none was agreed on.
-        let Some(mask) = header.mask.filter(|_| !(header.rsv1 || header.rsv2 || header.rsv3)) else {
+        let Some(mask) = header
+            .mask
+            .filter(|_| !(header.rsv1 || header.rsv2 || header.rsv3))
+        else {
             return (all, Heard::Fail(Close::PROTOCOL));
         };
-        let so_far = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
+        let so_far = self
+            .partial
+            .as_ref()
+            .map_or(0, |partial| partial.payload.len());
         let length = match (header.opcode, usize::try_from(length)) {
             // 5.5: control frames are short and whole.
             (OpCode::Control(_), Ok(length)) if length <= 125 && header.is_final => length,
@@ -71,7 +77,9 @@ impl WebSocket {
             (OpCode::Data(_), _) => return (all, Heard::Fail(Close::TOO_BIG)),
         };
         let end = start + length;
-        let Some(payload) = input.get_mut(start..end) else { return (0, Heard::More) };
+        let Some(payload) = input.get_mut(start..end) else {
+            return (0, Heard::More);
+        };
         unmask(payload, mask);
         let heard = match header.opcode {
             OpCode::Control(Control::Ping) => Heard::Ping(payload),
@@ -96,7 +104,10 @@ impl WebSocket {
                 let is_text = data == Data::Text;
                 match is_final {
                     true => message(is_text, Cow::Borrowed(payload)),
-                    false => self.keep(Box::new(Partial { is_text, payload: payload.to_vec() })),
+                    false => self.keep(Box::new(Partial {
+                        is_text,
+                        payload: payload.to_vec(),
+                    })),
                 }
             }
             _ => Heard::Fail(Close::PROTOCOL),
@@ -152,7 +163,11 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
         bytes.copy_from_slice(word);
         word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
     }
-    for (byte, key) in words.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, key) in words
+        .into_remainder()
+        .iter_mut()
+        .zip(mask.into_iter().cycle())
+    {
         *byte ^= key;
     }
 }
@@ -169,7 +184,12 @@ pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
 pub(crate) fn close(close: &Close) -> Vec<u8> {
     let reason = close.reason.as_bytes();
     let reason = &reason[..reason.len().min(123)];
-    [&[0x88, reason.len() as u8 + 2], &close.code.to_be_bytes()[..], reason].concat()
+    [
+        &[0x88, reason.len() as u8 + 2],
+        &close.code.to_be_bytes()[..],
+        reason,
+    ]
+    .concat()
 }
 
 /// The answer to a client's close frame: its own code, or none if it gave none.
@@ -196,7 +216,12 @@ mod tests {
             }
         }
         bytes.extend_from_slice(&MASK);
-        bytes.extend(payload.iter().zip(MASK.into_iter().cycle()).map(|(byte, key)| byte ^ key));
+        bytes.extend(
+            payload
+                .iter()
+                .zip(MASK.into_iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
         bytes
     }
 
@@ -210,7 +235,10 @@ mod tests {
             let text = "x".repeat(length);
             let mut bytes = frame(0x81, text.as_bytes());
             let all = bytes.len();
-            assert_eq!(WebSocket::default().decode(&mut bytes, 1000), (all, Heard::Text(Cow::Borrowed(&text))));
+            assert_eq!(
+                WebSocket::default().decode(&mut bytes, 1000),
+                (all, Heard::Text(Cow::Borrowed(&text)))
+            );
         }
     }
 
@@ -219,7 +247,11 @@ mod tests {
         let whole = frame(0x81, "häppchenweise".as_bytes());
         for length in 0..whole.len() {
             let mut part = whole[..length].to_vec();
-            assert_eq!(WebSocket::default().decode(&mut part, 1000), (0, Heard::More), "{length}");
+            assert_eq!(
+                WebSocket::default().decode(&mut part, 1000),
+                (0, Heard::More),
+                "{length}"
+            );
             assert_eq!(part, whole[..length], "untouched, since it comes again");
         }
     }
@@ -251,7 +283,11 @@ mod tests {
             frame(0x88, &1005_u16.to_be_bytes()),
             frame(0x88, &999_u16.to_be_bytes()),
         ] {
-            assert_eq!(hear(&mut WebSocket::default(), bytes.clone()), protocol, "{bytes:?}");
+            assert_eq!(
+                hear(&mut WebSocket::default(), bytes.clone()),
+                protocol,
+                "{bytes:?}"
+            );
         }
         let mut socket = WebSocket::default();
         hear(&mut socket, frame(0x01, b"begun"));
@@ -259,7 +295,10 @@ mod tests {
         let utf8 = format!("{:?}", Heard::Fail(Close::NOT_UTF8));
         assert_eq!(hear(&mut WebSocket::default(), frame(0x81, &[0xff])), utf8);
         assert_eq!(hear(&mut WebSocket::default(), frame(0x01, &[0xff])), utf8);
-        assert_eq!(hear(&mut WebSocket::default(), frame(0x88, &[3, 232, 0xff])), utf8);
+        assert_eq!(
+            hear(&mut WebSocket::default(), frame(0x88, &[3, 232, 0xff])),
+            utf8
+        );
     }
 
     #[test]
@@ -275,7 +314,13 @@ mod tests {
     #[test]
     fn a_close_frame_has_its_code_and_reason() {
         assert_eq!(close(&Close::NO_PONG)[..4], [0x88, 25, 0x10, 0x69]);
-        assert_eq!(hear(&mut WebSocket::default(), frame(0x88, &1000_u16.to_be_bytes())), "Close(Some(1000))");
+        assert_eq!(
+            hear(
+                &mut WebSocket::default(),
+                frame(0x88, &1000_u16.to_be_bytes())
+            ),
+            "Close(Some(1000))"
+        );
         assert_eq!(close_reply(None), [0x88, 0]);
     }
 }

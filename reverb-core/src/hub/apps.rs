@@ -87,7 +87,9 @@ impl Apps {
         if local.guests > 0 {
             return VecDeque::new();
         }
-        let Some(local) = self.apps[number as usize].take() else { return VecDeque::new() };
+        let Some(local) = self.apps[number as usize].take() else {
+            return VecDeque::new();
+        };
         self.by_desk.remove(&Self::key(&local.desk));
         self.turns.retain(|turn| *turn != number);
         self.free.push(number);
@@ -95,16 +97,15 @@ impl Apps {
     }
 
     pub(super) fn get(&self, number: u32) -> &LocalApp {
-        self.apps[number as usize].as_deref().expect("an app is known while it has guests")
+        self.apps[number as usize]
+            .as_deref()
+            .expect("an app is known while it has guests")
     }
 
     pub(super) fn get_mut(&mut self, number: u32) -> &mut LocalApp {
-        self.apps[number as usize].as_deref_mut().expect("an app is known while it has guests")
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.by_desk.len()
+        self.apps[number as usize]
+            .as_deref_mut()
+            .expect("an app is known while it has guests")
     }
 
     /// Puts a socket into the app's ring.
@@ -125,7 +126,9 @@ impl Apps {
     }
 
     fn push(&mut self, number: u32, ride: Ride) {
-        let local = self.apps[number as usize].as_deref_mut().expect("an app is known while it has guests");
+        let local = self.apps[number as usize]
+            .as_deref_mut()
+            .expect("an app is known while it has guests");
         if local.ring.is_empty() {
             self.turns.push_back(number);
         }
@@ -133,8 +136,15 @@ impl Apps {
     }
 
     /// The next slice: up to `length` sockets of the app whose turn it is. The app then waits for its next turn.
-    pub(super) fn next_slice(&mut self, length: usize, slots: &mut Vec<u32>, releases: &mut Vec<Arc<Release>>) {
-        let Some(number) = self.turns.pop_front() else { return };
+    pub(super) fn next_slice(
+        &mut self,
+        length: usize,
+        slots: &mut Vec<u32>,
+        releases: &mut Vec<Arc<Release>>,
+    ) {
+        let Some(number) = self.turns.pop_front() else {
+            return;
+        };
         let ring = &mut self.get_mut(number).ring;
         while slots.len() < length {
             match ring.pop_front() {

@@ -36,17 +36,21 @@ pub(crate) struct Settings {
 impl Settings {
     /// The path below the prefix.
     pub(crate) fn within<'a>(&self, path: &'a str) -> Option<&'a str> {
-        path.strip_prefix(&*self.path).filter(|inner| inner.starts_with('/'))
+        path.strip_prefix(&*self.path)
+            .filter(|inner| inner.starts_with('/'))
     }
 
     /// Whether this peer is a proxy that is believed.
     pub(crate) fn trusts(&self, peer: SocketAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&peer.ip().to_canonical()))
+        self.trusted_proxies
+            .iter()
+            .any(|net| net.contains(&peer.ip().to_canonical()))
     }
 
     /// Whether the client came by TLS, as far as a believed proxy says.
     pub(crate) fn is_tls(&self, peer: Option<SocketAddr>, forwarded: Option<&str>) -> bool {
-        peer.is_some_and(|peer| self.trusts(peer)) && forwarded.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
+        peer.is_some_and(|peer| self.trusts(peer))
+            && forwarded.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
     }
 }
 
@@ -124,7 +128,9 @@ impl HubBuilder {
     /// There is no runtime, or a setting makes no sense.
     pub fn build(self) -> Result<Hub, BuildError> {
         let runtime = Handle::try_current().map_err(BuildError::NoRuntime)?;
-        let shards = self.shards.unwrap_or_else(|| runtime.metrics().num_workers().min(Shards::MAX));
+        let shards = self
+            .shards
+            .unwrap_or_else(|| runtime.metrics().num_workers().min(Shards::MAX));
         if !(1..=Shards::MAX).contains(&shards) {
             return Err(BuildError::Shards(shards));
         }
@@ -133,13 +139,24 @@ impl HubBuilder {
             return Err(BuildError::Path(path.clone()));
         }
         let directory = Arc::new(Directory::new(shards));
-        let Self { store, clock, metrics, settings, .. } = self;
-        Ok(Hub::start(Shared::new(directory, store, clock, metrics, settings)))
+        let Self {
+            store,
+            clock,
+            metrics,
+            settings,
+            ..
+        } = self;
+        Ok(Hub::start(Shared::new(
+            directory, store, clock, metrics, settings,
+        )))
     }
 }
 
 impl fmt::Debug for HubBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HubBuilder").field("shards", &self.shards).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("HubBuilder")
+            .field("shards", &self.shards)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -88,13 +88,20 @@ impl Channel {
     pub(super) fn new(name: ChannelName, shards: usize) -> Self {
         let kind = name.kind();
         let presence = kind.is_presence().then(Default::default);
-        let state =
-            State { retired: false, seats: vec![0; shards].into(), presence, remembered: None, is_due: false, counted: None };
-        Self { name, kind, shards: AtomicU64::new(0), state: Mutex::new(state) }
-    }
-
-    pub(crate) fn kind(&self) -> ChannelKind {
-        self.kind
+        let state = State {
+            retired: false,
+            seats: vec![0; shards].into(),
+            presence,
+            remembered: None,
+            is_due: false,
+            counted: None,
+        };
+        Self {
+            name,
+            kind,
+            shards: AtomicU64::new(0),
+            state: Mutex::new(state),
+        }
     }
 
     pub(super) fn is_of_user(&self) -> bool {
@@ -130,8 +137,14 @@ impl Channel {
     /// The JSON of the last event's data, and how long it will be remembered.
     pub(crate) fn remembered(&self, now: Instant) -> Option<(String, Duration)> {
         let state = self.state.lock();
-        let remembered = state.remembered.as_ref().filter(|remembered| remembered.until > now)?;
-        Some((remembered.message.text()[remembered.data.clone()].to_owned(), remembered.until - now))
+        let remembered = state
+            .remembered
+            .as_ref()
+            .filter(|remembered| remembered.until > now)?;
+        Some((
+            remembered.message.text()[remembered.data.clone()].to_owned(),
+            remembered.until - now,
+        ))
     }
 
     /// Takes a seat for a connection of this shard; on a presence channel as this member.
@@ -152,8 +165,14 @@ impl Channel {
             }
             let (number, added) = match (&mut state.presence, member) {
                 (Some(presence), Some(member)) => {
-                    let is_new = presence.enter(member, app.limits.presence_members)?;
-                    (directory.number(), is_new.then_some(member))
+                    match presence.enter(member, app.limits.presence_members) {
+                        Ok(is_new) => (directory.number(), is_new.then_some(member)),
+                        Err(refusal) => {
+                            drop(state);
+                            desk.close(&channel);
+                            return Err(refusal);
+                        }
+                    }
                 }
                 // Events are numbered too: what was published before is in the welcome.
                 _ if channel.kind.is_cache() => (directory.number(), None),
@@ -161,11 +180,18 @@ impl Channel {
             };
             let was_empty = state.seats.iter().all(|seats| *seats == 0);
             state.seats[shard] += 1;
-            channel.shards.fetch_or(Shards::one(shard).0, Ordering::AcqRel);
+            channel
+                .shards
+                .fetch_or(Shards::one(shard).0, Ordering::AcqRel);
             if let Some(member) = added
                 && !was_empty
             {
-                channel.notify(directory, desk, number, &Outgoing::member_added(name.as_str(), member));
+                channel.notify(
+                    directory,
+                    desk,
+                    number,
+                    &Outgoing::member_added(name.as_str(), member),
+                );
             }
             if channel.is_of_user() && was_empty {
                 super::users::came(directory, desk, &channel.name);
@@ -173,7 +199,11 @@ impl Channel {
             channel.tell_count(directory, desk, app, &mut state, now);
             let welcome = channel.welcome(&state, now);
             drop(state);
-            return Ok(Joined { channel, number, welcome });
+            return Ok(Joined {
+                channel,
+                number,
+                welcome,
+            });
         }
     }
 
@@ -190,8 +220,14 @@ impl Channel {
             None => Outgoing::subscription_succeeded(name),
         };
         let cached = self.kind.is_cache().then(|| {
-            let fresh = state.remembered.as_ref().filter(|remembered| remembered.until > now);
-            fresh.map_or_else(|| Outgoing::cache_miss(name), |remembered| remembered.message.clone())
+            let fresh = state
+                .remembered
+                .as_ref()
+                .filter(|remembered| remembered.until > now);
+            fresh.map_or_else(
+                || Outgoing::cache_miss(name),
+                |remembered| remembered.message.clone(),
+            )
         });
         Welcome { succeeded, cached }
     }
@@ -208,7 +244,8 @@ impl Channel {
         let mut state = self.state.lock();
         state.seats[shard] -= 1;
         if state.seats[shard] == 0 {
-            self.shards.fetch_and(!Shards::one(shard).0, Ordering::AcqRel);
+            self.shards
+                .fetch_and(!Shards::one(shard).0, Ordering::AcqRel);
         }
         if let (Some(presence), Some(user)) = (&mut state.presence, user)
             && presence.leave(user)
@@ -241,12 +278,21 @@ impl Channel {
 
     /// Brings a message to everybody who has sat here since before this number. The state is locked.
     fn notify(&self, directory: &Directory, desk: &Arc<Desk>, number: u64, message: &Outgoing) {
-        directory.send(self.shards(), || Letter::Parcel(self.parcel(desk, message, number)));
+        directory.send(self.shards(), || {
+            Letter::Parcel(self.parcel(desk, message, number))
+        });
     }
 
     fn parcel(&self, desk: &Arc<Desk>, message: &Outgoing, number: u64) -> Parcel {
         let (desk, channel, message) = (desk.clone(), self.name.clone(), message.clone());
-        Parcel { desk, channel, message, number, except: None, release: None }
+        Parcel {
+            desk,
+            channel,
+            message,
+            number,
+            except: None,
+            release: None,
+        }
     }
 
     /// Posts an event to these shards, of those that hold the channel; a cache channel remembers it first.
@@ -287,8 +333,18 @@ impl Channel {
         true
     }
 
-    fn remember(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, state: &mut State, item: &Item, now: Instant) {
-        let freed = state.remembered.take().map_or(0, |old| old.message.frame().len());
+    fn remember(
+        self: &Arc<Self>,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        state: &mut State,
+        item: &Item,
+        now: Instant,
+    ) {
+        let freed = state
+            .remembered
+            .take()
+            .map_or(0, |old| old.message.frame().len());
         let used = desk.remembered.fetch_sub(freed, Ordering::AcqRel) - freed;
         let size = item.message.frame().len();
         if item.ttl.is_zero() {
@@ -302,9 +358,19 @@ impl Channel {
         desk.remembered.fetch_add(size, Ordering::AcqRel);
         let until = now + item.ttl;
         let (message, data) = (item.message.clone(), item.data.clone());
-        state.remembered = Some(Box::new(Remembered { message, data, until }));
+        state.remembered = Some(Box::new(Remembered {
+            message,
+            data,
+            until,
+        }));
         if !std::mem::replace(&mut state.is_due, true) {
-            directory.chores.add(until, Chore::Forget { desk: desk.clone(), channel: self.clone() });
+            directory.chores.add(
+                until,
+                Chore::Forget {
+                    desk: desk.clone(),
+                    channel: self.clone(),
+                },
+            );
         }
     }
 
@@ -314,9 +380,16 @@ impl Channel {
         if let Some(remembered) = &state.remembered {
             if remembered.until > now {
                 let until = remembered.until;
-                return directory.chores.add(until, Chore::Forget { desk: desk.clone(), channel: self.clone() });
+                return directory.chores.add(
+                    until,
+                    Chore::Forget {
+                        desk: desk.clone(),
+                        channel: self.clone(),
+                    },
+                );
             }
-            desk.remembered.fetch_sub(remembered.message.frame().len(), Ordering::AcqRel);
+            desk.remembered
+                .fetch_sub(remembered.message.frame().len(), Ordering::AcqRel);
             state.remembered = None;
         }
         state.is_due = false;
@@ -348,16 +421,32 @@ impl Channel {
             }
             if next > now {
                 counted.is_due = true;
-                return directory.chores.add(next, Chore::Count { desk: desk.clone(), channel: self.clone() });
+                return directory.chores.add(
+                    next,
+                    Chore::Count {
+                        desk: desk.clone(),
+                        channel: self.clone(),
+                    },
+                );
             }
         }
         let is_due = state.counted.is_some_and(|counted| counted.is_due);
         state.counted = (count > MANY || is_due).then_some(Counted { at: now, is_due });
-        self.notify(directory, desk, 0, &Outgoing::subscription_count(self.name.as_str(), count));
+        self.notify(
+            directory,
+            desk,
+            0,
+            &Outgoing::subscription_count(self.name.as_str(), count),
+        );
     }
 
     /// The time has come to tell many subscribers their number again.
-    pub(super) fn tell_count_again(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, now: Instant) {
+    pub(super) fn tell_count_again(
+        self: &Arc<Self>,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        now: Instant,
+    ) {
         let mut state = self.state.lock();
         if let Some(counted) = &mut state.counted {
             counted.is_due = false;

@@ -16,9 +16,15 @@ use super::directory::{Desk, Directory};
 #[derive(Debug)]
 pub(super) enum Chore {
     /// A cache channel's event may be too old.
-    Forget { desk: Arc<Desk>, channel: Arc<Channel> },
+    Forget {
+        desk: Arc<Desk>,
+        channel: Arc<Channel>,
+    },
     /// Many subscribers are to be told their number again.
-    Count { desk: Arc<Desk>, channel: Arc<Channel> },
+    Count {
+        desk: Arc<Desk>,
+        channel: Arc<Channel>,
+    },
     /// A user went and may not have come back.
     Offline { desk: Arc<Desk>, user: UserId },
 }

@@ -131,12 +131,20 @@ pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 impl Leaving {
     /// It has been told all it will hear.
     pub(super) fn new(now: Instant) -> Self {
-        Self { until: now + FAREWELL_TIMEOUT, patience: 256 * 1024, is_shut: false, hears: false }
+        Self {
+            until: now + FAREWELL_TIMEOUT,
+            patience: 256 * 1024,
+            is_shut: false,
+            hears: false,
+        }
     }
 
     /// It will be told why it has to go, or that it may stay after all.
     pub(super) fn soon(now: Instant) -> Self {
-        Self { hears: true, ..Self::new(now) }
+        Self {
+            hears: true,
+            ..Self::new(now)
+        }
     }
 }
 

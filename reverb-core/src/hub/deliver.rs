@@ -21,7 +21,14 @@ pub(super) const MOST_WAITING: usize = 1 << 20;
 impl Shard {
     /// Hands out a message that came by mail.
     pub(super) fn deliver(&mut self, parcel: Parcel) {
-        let Parcel { desk, channel, message, number, except, release } = parcel;
+        let Parcel {
+            desk,
+            channel,
+            message,
+            number,
+            except,
+            release,
+        } = parcel;
         self.hand_out(&desk, channel.as_str(), &message, number, except);
         if let Some(release) = release
             && let Some(app) = self.apps.find(&desk)
@@ -39,15 +46,32 @@ impl Shard {
         number: u64,
         except: Option<SocketId>,
     ) {
-        let room = self.apps.find(desk).and_then(|app| self.apps.get(app).rooms.get(channel).copied());
+        let room = self
+            .apps
+            .find(desk)
+            .and_then(|app| self.apps.get(app).rooms.get(channel).copied());
         if let Some(room) = room {
             self.fan_out(room, message, number, except);
         }
     }
 
     /// The same frame into every guest's outbox, and each socket onto a list, once.
-    pub(super) fn fan_out(&mut self, room: u32, message: &Outgoing, number: u64, except: Option<SocketId>) {
-        let Self { rooms, connections, answers, apps, spare, behind, .. } = self;
+    pub(super) fn fan_out(
+        &mut self,
+        room: u32,
+        message: &Outgoing,
+        number: u64,
+        except: Option<SocketId>,
+    ) {
+        let Self {
+            rooms,
+            connections,
+            answers,
+            apps,
+            spare,
+            behind,
+            ..
+        } = self;
         let Some(room) = rooms.get(room) else { return };
         let is_small = room.guests.len() <= SMALL_ROOM;
         let frame = message.shared();
@@ -56,8 +80,15 @@ impl Shard {
             if !room.is_news(place, number) {
                 continue;
             }
-            let Some(connection) = connections.get_mut(guest.slot as usize).and_then(Option::as_deref_mut) else { continue };
-            if except.is_some() && connection.guest().map(|guest| guest.session.socket_id()) == except {
+            let Some(connection) = connections
+                .get_mut(guest.slot as usize)
+                .and_then(Option::as_deref_mut)
+            else {
+                continue;
+            };
+            if except.is_some()
+                && connection.guest().map(|guest| guest.session.socket_id()) == except
+            {
                 continue;
             }
             delivered += 1;
@@ -67,17 +98,25 @@ impl Shard {
             }
             if !connection.is_listed && !connection.is_stuck() {
                 connection.is_listed = true;
-                if is_small { answers.push(guest.slot) } else { apps.ride(room.app, guest.slot) }
+                if is_small {
+                    answers.push(guest.slot)
+                } else {
+                    apps.ride(room.app, guest.slot)
+                }
             }
         }
-        self.shared.metrics.delivered(&apps.get(room.app).app.id, delivered);
+        self.shared
+            .metrics
+            .delivered(&apps.get(room.app).app.id, delivered);
         self.look_after();
     }
 
     /// Looks at those who are far behind: what the peer takes is written at once; who takes nothing is cut in the end.
     fn look_after(&mut self) {
         while let Some(slot) = self.behind.pop() {
-            let Some(connection) = self.connection(slot) else { continue };
+            let Some(connection) = self.connection(slot) else {
+                continue;
+            };
             if !connection.is_stuck() {
                 let was_listed = std::mem::take(&mut connection.is_listed);
                 self.write(slot);
@@ -86,9 +125,14 @@ impl Shard {
                     connection.is_listed = was_listed;
                 }
             }
-            let Some(connection) = self.connection(slot) else { continue };
+            let Some(connection) = self.connection(slot) else {
+                continue;
+            };
             // One frame larger than the bound may drain.
-            if connection.is_stuck() && connection.outbox.weight() > MOST_WAITING && connection.outbox.frames() > 1 {
+            if connection.is_stuck()
+                && connection.outbox.weight() > MOST_WAITING
+                && connection.outbox.frames() > 1
+            {
                 self.cut(slot);
             }
         }
@@ -99,7 +143,9 @@ impl Shard {
         if !self.is_guest(slot) {
             return self.end(slot);
         }
-        let Some(connection) = self.connection(slot) else { return };
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
         let lost = connection.outbox.cut();
         let app = connection.guest().map(|guest| guest.app);
         if let Some(app) = app {
@@ -111,9 +157,23 @@ impl Shard {
     }
 
     /// Tells those here who watch a user that it came or went.
-    pub(super) fn deliver_watched(&mut self, desk: &Arc<Desk>, user: &UserId, message: &Outgoing, number: u64) {
-        let Some(app) = self.apps.find(desk) else { return };
-        let watchers = self.apps.get(app).watchers.get(user).cloned().unwrap_or_default();
+    pub(super) fn deliver_watched(
+        &mut self,
+        desk: &Arc<Desk>,
+        user: &UserId,
+        message: &Outgoing,
+        number: u64,
+    ) {
+        let Some(app) = self.apps.find(desk) else {
+            return;
+        };
+        let watchers = self
+            .apps
+            .get(app)
+            .watchers
+            .get(user)
+            .cloned()
+            .unwrap_or_default();
         for (slot, since) in watchers {
             if since < number {
                 self.say(slot, message.shared());
@@ -139,7 +199,9 @@ impl Shard {
 
     /// The connection, if it must be put on a list now. One that leaves hears nothing any more.
     fn push(&mut self, slot: u32, frame: Frame) -> Option<&mut Connection> {
-        let Self { connections, spare, .. } = self;
+        let Self {
+            connections, spare, ..
+        } = self;
         let connection = connections.get_mut(slot as usize)?.as_deref_mut()?;
         if matches!(&connection.role, Role::Leaving(leaving) if !leaving.hears) {
             return None;
@@ -177,8 +239,19 @@ impl Shard {
 
     /// Writes what waits for a socket until there is no more, or it takes no more.
     pub(super) fn write(&mut self, slot: u32) {
-        let Self { connections, joiner, spare, now, .. } = self;
-        let Some(connection) = connections.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Self {
+            connections,
+            joiner,
+            spare,
+            now,
+            ..
+        } = self;
+        let Some(connection) = connections
+            .get_mut(slot as usize)
+            .and_then(Option::as_deref_mut)
+        else {
+            return;
+        };
         connection.is_listed = false;
         while !connection.outbox.is_empty() {
             let bytes = joiner.next(&connection.outbox);
@@ -209,7 +282,9 @@ impl Shard {
     /// The peer takes nothing more: its waker brings it back.
     fn is_blocked(&mut self, slot: u32) {
         let now = self.now;
-        let Some(connection) = self.connection(slot) else { return };
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
         connection.stuck_since.get_or_insert(now);
         if connection.outbox.weight() > BEHIND {
             self.arm(slot, now + super::leave::NO_PROGRESS_TIMEOUT);

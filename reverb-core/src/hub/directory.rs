@@ -25,6 +25,8 @@ pub(crate) struct Directory {
     pub(super) mailboxes: Box<[Arc<Mailbox>]>,
     /// Numbers of changes. One counter that never restarts: an old notice cannot hit a channel that was left and joined again.
     numbers: AtomicU64,
+    /// Open connections of all apps together.
+    connections: Arc<AtomicU64>,
     /// What is to be done later.
     pub(super) chores: Chores,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Directory {
 pub(crate) struct Desk {
     app: RwLock<Arc<App>>,
     connections: AtomicU32,
+    /// Those of all apps together.
+    all_connections: Arc<AtomicU64>,
     channels: RwLock<HashMap<ChannelName, Arc<Channel>>>,
     pub(super) users: Mutex<Users>,
     /// Bytes of remembered events.
@@ -48,6 +52,7 @@ impl Directory {
             desks: RwLock::default(),
             mailboxes: (0..shards).map(|_| Arc::default()).collect(),
             numbers: AtomicU64::new(1),
+            connections: Arc::default(),
             chores: Chores::default(),
         }
     }
@@ -59,24 +64,32 @@ impl Directory {
             return desk.clone();
         }
         let mut desks = self.desks.write();
-        desks.entry(app.id.clone()).or_insert_with(|| Arc::new(Desk::new(app.clone()))).clone()
+        desks
+            .entry(app.id.clone())
+            .or_insert_with(|| Arc::new(Desk::new(app.clone(), self.connections.clone())))
+            .clone()
     }
 
     /// How many connections are open in all apps together.
     pub(super) fn connections(&self) -> u64 {
-        self.desks.read().values().map(|desk| u64::from(desk.connections())).sum()
+        self.connections.load(Ordering::Acquire)
     }
 
     /// How many apps, and how many channels of theirs, are known here.
     pub(super) fn sizes(&self) -> (usize, usize) {
         let desks = self.desks.read();
-        (desks.len(), desks.values().map(|desk| desk.channels.read().len()).sum())
+        (
+            desks.len(),
+            desks.values().map(|desk| desk.channels.read().len()).sum(),
+        )
     }
 
     /// Forgets the desks that nobody sits at.
     pub(super) fn tidy(&self) {
         // Whoever works at a desk holds it; nobody can take one up while the map is locked.
-        self.desks.write().retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare());
+        self.desks
+            .write()
+            .retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare());
     }
 
     /// The next number of a change.
@@ -93,7 +106,10 @@ impl Directory {
 
     /// Closes every connection of this user, wherever it is.
     pub(crate) fn terminate(&self, desk: &Arc<Desk>, user: &UserId) {
-        self.send(self.everywhere(), || Letter::Terminate { desk: desk.clone(), user: user.clone() });
+        self.send(self.everywhere(), || Letter::Terminate {
+            desk: desk.clone(),
+            user: user.clone(),
+        });
     }
 
     /// All shards.
@@ -103,10 +119,11 @@ impl Directory {
 }
 
 impl Desk {
-    fn new(app: Arc<App>) -> Self {
+    fn new(app: Arc<App>, all_connections: Arc<AtomicU64>) -> Self {
         Self {
             app: RwLock::new(app),
             connections: AtomicU32::new(0),
+            all_connections,
             channels: RwLock::default(),
             users: Mutex::default(),
             remembered: Default::default(),
@@ -133,7 +150,10 @@ impl Desk {
     /// Takes one out of the app's quota of connections, unless it is used up.
     pub(crate) fn admit(self: &Arc<Self>, max: Option<u32>) -> Option<Quota> {
         let room = |open: u32| (open < max.unwrap_or(u32::MAX)).then_some(open + 1);
-        self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok()?;
+        self.connections
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, room)
+            .ok()?;
+        self.all_connections.fetch_add(1, Ordering::AcqRel);
         Some(Quota { desk: self.clone() })
     }
 
@@ -143,7 +163,11 @@ impl Desk {
     /// How long to wait.
     pub(crate) fn take_publishes(&self, count: usize, now: Instant) -> Result<(), Duration> {
         let per_second = self.app.read().limits.events_per_second;
-        if per_second == 0 { Ok(()) } else { self.publishes.lock().take(count as u32, per_second, now) }
+        if per_second == 0 {
+            Ok(())
+        } else {
+            self.publishes.lock().take(count as u32, per_second, now)
+        }
     }
 
     /// Takes out of the app's allowance of reads.
@@ -152,7 +176,11 @@ impl Desk {
     /// How long to wait.
     pub(crate) fn take_read(&self, now: Instant) -> Result<(), Duration> {
         let per_second = self.app.read().limits.reads_per_second;
-        if per_second == 0 { Ok(()) } else { self.reads.lock().take(1, per_second, now) }
+        if per_second == 0 {
+            Ok(())
+        } else {
+            self.reads.lock().take(1, per_second, now)
+        }
     }
 
     /// The channel of this name, if anybody sits in it or it remembers something.
@@ -166,7 +194,10 @@ impl Desk {
             return channel;
         }
         let mut channels = self.channels.write();
-        channels.entry(name.clone()).or_insert_with(|| Arc::new(Channel::new(name.clone(), shards))).clone()
+        channels
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Channel::new(name.clone(), shards)))
+            .clone()
     }
 
     /// Forgets a channel that nobody sits in and that remembers nothing.
@@ -184,8 +215,12 @@ impl Desk {
     /// Calls `each` for every channel that somebody sits in. The channels of users are nobody's business.
     pub(crate) fn for_each_occupied(&self, prefix: &str, mut each: impl FnMut(&Arc<Channel>)) {
         let channels = self.channels.read();
-        let listed = channels.values().filter(|channel| channel.name.as_str().starts_with(prefix));
-        listed.filter(|channel| !channel.is_of_user() && channel.is_occupied()).for_each(&mut each);
+        let listed = channels
+            .values()
+            .filter(|channel| channel.name.as_str().starts_with(prefix));
+        listed
+            .filter(|channel| !channel.is_of_user() && channel.is_occupied())
+            .for_each(&mut each);
     }
 
     fn is_bare(&self) -> bool {
@@ -208,6 +243,7 @@ impl Quota {
 impl Drop for Quota {
     fn drop(&mut self) {
         self.desk.connections.fetch_sub(1, Ordering::AcqRel);
+        self.desk.all_connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::protocol::{Close, UserId};
 
 use super::Desk;
-use super::connection::{CLOSE_TIMEOUT, Connection, Role, Stage};
+use super::connection::{CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Leaving, Role, Stage};
 use super::shard::Shard;
 
 /// How long a peer may take nothing while much waits for it.
@@ -20,14 +20,46 @@ impl Shard {
         self.carry_out(slot, &app);
     }
 
+    /// From now on the connection only hears what is left for it.
+    pub(super) fn start_leaving(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
+        if let Role::Leaving(leaving) = &mut connection.role {
+            leaving.hears = false;
+            return;
+        }
+        connection.tail = Vec::new();
+        let role = std::mem::replace(&mut connection.role, Role::Leaving(Leaving::new(now)));
+        self.arm(slot, now + FAREWELL_TIMEOUT);
+        if let Role::Guest(guest) = role {
+            self.see_off(slot, guest);
+        }
+    }
+
     /// Everything is written: shuts the writing side, and waits a moment for the peer to close.
     pub(super) fn shut(&mut self, slot: u32) {
         let until = self.now + CLOSE_TIMEOUT;
-        let Some(connection) = self.connection(slot) else { return };
-        let Connection { role: Role::Leaving(leaving), stream, waker, .. } = connection else { return };
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
+        let Connection {
+            role: Role::Leaving(leaving),
+            stream,
+            waker,
+            ..
+        } = connection
+        else {
+            return;
+        };
         if !std::mem::replace(&mut leaving.is_shut, true) {
             leaving.until = leaving.until.min(until);
             let _ = stream.shutdown(waker);
+            if leaving.patience == 0 {
+                // Nothing more is to come from it.
+                return self.end(slot);
+            }
             self.arm(slot, until);
             self.ready.push_back(slot);
         }
@@ -42,7 +74,9 @@ impl Shard {
 
     /// Ends a connection, whatever it was: the only way out.
     pub(super) fn end(&mut self, slot: u32) {
-        let Some(connection) = self.remove(slot) else { return };
+        let Some(connection) = self.remove(slot) else {
+            return;
+        };
         if let Role::Guest(guest) = connection.role {
             self.see_off(slot, guest);
         }
@@ -50,13 +84,29 @@ impl Shard {
 
     /// A deadline may have passed.
     pub(super) fn time_out(&mut self, slot: u32) {
-        let Self { connections, apps, wishes, now, .. } = self;
+        let Self {
+            connections,
+            apps,
+            wishes,
+            now,
+            ..
+        } = self;
         let now = *now;
-        let Some(connection) = connections.get_mut(slot as usize).and_then(Option::as_deref_mut) else { return };
-        if connection.stuck_since.is_some_and(|since| now >= since + NO_PROGRESS_TIMEOUT) {
+        let Some(connection) = connections
+            .get_mut(slot as usize)
+            .and_then(Option::as_deref_mut)
+        else {
+            return;
+        };
+        if connection
+            .stuck_since
+            .is_some_and(|since| now >= since + NO_PROGRESS_TIMEOUT)
+        {
             return self.cut(slot);
         }
-        let stuck = connection.stuck_since.map(|since| since + NO_PROGRESS_TIMEOUT);
+        let stuck = connection
+            .stuck_since
+            .map(|since| since + NO_PROGRESS_TIMEOUT);
         let next = match &mut connection.role {
             Role::Guest(guest) => {
                 let app = apps.get(guest.app).app.clone();
@@ -78,7 +128,8 @@ impl Shard {
 
     /// A request did not come in time.
     fn give_up_on(&mut self, slot: u32, is_begun: bool) {
-        const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        const TIMEOUT: &[u8] =
+            b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         if !is_begun {
             return self.end(slot);
         }
@@ -89,10 +140,22 @@ impl Shard {
     /// Closes every connection of this user: those that have signed in, and, as at Reverb, those that are present by
     /// this id.
     pub(super) fn terminate(&mut self, desk: &Arc<Desk>, user: &UserId) {
-        let Some(app) = self.apps.find(desk) else { return };
-        let mut slots: Vec<u32> = self.rooms.of_app(app).flat_map(|room| room.slots_of(user)).collect();
+        let Some(app) = self.apps.find(desk) else {
+            return;
+        };
+        let mut slots: Vec<u32> = self
+            .rooms
+            .of_app(app)
+            .flat_map(|room| room.slots_of(user))
+            .collect();
         let channel = crate::protocol::ChannelName::of_user(user.as_str());
-        if let Some(room) = self.apps.get(app).rooms.get(channel.as_str()).and_then(|room| self.rooms.get(*room)) {
+        if let Some(room) = self
+            .apps
+            .get(app)
+            .rooms
+            .get(channel.as_str())
+            .and_then(|room| self.rooms.get(*room))
+        {
             slots.extend(room.guests.iter().map(|guest| guest.slot));
         }
         slots.sort_unstable();
@@ -105,8 +168,10 @@ impl Shard {
     /// Says good-bye to as many as must go in this tick for all to be gone in time.
     pub(super) fn drain_some(&mut self) {
         let Some(until) = self.drain else { return };
-        let staying: Vec<u32> = (0..self.connections.len() as u32).filter(|slot| self.stays(*slot)).collect();
-        if self.now >= until + super::connection::FAREWELL_TIMEOUT {
+        let staying: Vec<u32> = (0..self.connections.len() as u32)
+            .filter(|slot| self.stays(*slot))
+            .collect();
+        if self.now >= until + FAREWELL_TIMEOUT {
             return (0..self.connections.len() as u32).for_each(|slot| self.end(slot));
         }
         let now = staying.len().div_ceil(self.ticks_until(until) as usize);
@@ -121,7 +186,10 @@ impl Shard {
 
     /// Whether the hub has yet to say good-bye to this connection.
     fn stays(&self, slot: u32) -> bool {
-        match self.connections[slot as usize].as_deref().map(|connection| &connection.role) {
+        match self.connections[slot as usize]
+            .as_deref()
+            .map(|connection| &connection.role)
+        {
             Some(Role::Guest(_)) => true,
             Some(Role::Front(front)) => matches!(front.stage, Stage::Start),
             Some(Role::Leaving(_)) | None => false,

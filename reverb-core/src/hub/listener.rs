@@ -34,16 +34,27 @@ impl Listener {
     /// Accepts from `socket`; `site` answers every request that the shards leave.
     pub(super) fn new<S, B>(socket: TcpListener, site: S) -> Arc<Self>
     where
-        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let site = move |stream, peer, drains| {
-            let site = WithPeer { site: site.clone(), peer };
+            let site = WithPeer {
+                site: site.clone(),
+                peer,
+            };
             tokio::spawn(serve(stream, site, drains));
         };
-        Arc::new(Self { socket, site: Box::new(site), drains: watch::Sender::new(false) })
+        Arc::new(Self {
+            socket,
+            site: Box::new(site),
+            drains: watch::Sender::new(false),
+        })
     }
 
     /// Takes one connection, if one waits.
@@ -69,13 +80,18 @@ impl Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
     }
 }
 
 async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: watch::Receiver<bool>)
 where
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -97,7 +113,9 @@ where
         Some(ended) => ended,
         None => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(Duration::from_secs(30), connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(Duration::from_secs(30), connection)
+                .await
+                .unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -112,7 +130,9 @@ struct WithPeer<S> {
     peer: SocketAddr,
 }
 
-impl<S: tower_service::Service<Request<Incoming>>> tower_service::Service<Request<Incoming>> for WithPeer<S> {
+impl<S: tower_service::Service<Request<Incoming>>> tower_service::Service<Request<Incoming>>
+    for WithPeer<S>
+{
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

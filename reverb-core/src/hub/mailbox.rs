@@ -65,13 +65,25 @@ pub(crate) enum Letter {
     /// A message for everybody who sits in a channel here.
     Parcel(Parcel),
     /// A message for those here who watch a user.
-    Watched { desk: Arc<Desk>, user: UserId, message: Outgoing, number: u64 },
+    Watched {
+        desk: Arc<Desk>,
+        user: UserId,
+        message: Outgoing,
+        number: u64,
+    },
     /// Close every connection of this user.
     Terminate { desk: Arc<Desk>, user: UserId },
     /// What the app store says about who knocked.
-    Answer { slot: Slot, knock: Box<Knock>, found: Result<Option<Arc<App>>, StoreError> },
+    Answer {
+        slot: Slot,
+        knock: Box<Knock>,
+        found: Result<Option<Arc<App>>, StoreError>,
+    },
     /// The events that a connection has published are with all their receivers, or could not be taken.
-    Published { slot: Slot, result: Result<(), Overloaded> },
+    Published {
+        slot: Slot,
+        result: Result<(), Overloaded>,
+    },
     /// Take sockets from here.
     Listen(Arc<Listener>),
     /// Close everybody until then, at a steady pace.
@@ -136,7 +148,11 @@ impl Mailbox {
         if !mail.is_empty() {
             return Poll::Ready(());
         }
-        if !mail.task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
+        if !mail
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(context.waker()))
+        {
             mail.task = Some(context.waker().clone());
         }
         Poll::Pending
@@ -150,8 +166,13 @@ impl Mailbox {
     /// Makes room for this many bytes of events, if there is.
     pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let fits = |owed: usize| (owed == 0 || owed + bytes <= MOST_OWED).then_some(owed + bytes);
-        self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
-        Some(Charge { mailbox: self.clone(), bytes })
+        self.owed
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .ok()?;
+        Some(Charge {
+            mailbox: self.clone(),
+            bytes,
+        })
     }
 
     /// Whether publishers are being held back.
@@ -162,7 +183,10 @@ impl Mailbox {
     /// Adds bytes that cannot be refused any more.
     pub(super) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.owed.fetch_add(bytes, Ordering::AcqRel);
-        Charge { mailbox: self.clone(), bytes }
+        Charge {
+            mailbox: self.clone(),
+            bytes,
+        }
     }
 
     /// Resolves when something was released since the future was made.
@@ -202,7 +226,11 @@ pub(super) struct SlotWaker {
 impl SlotWaker {
     /// A waker for this slot. It is on the list already, for whoever makes it tries at once.
     pub(super) fn new(mailbox: Arc<Mailbox>, slot: u32) -> Arc<Self> {
-        Arc::new(Self { mailbox, slot, queued: AtomicBool::new(false) })
+        Arc::new(Self {
+            mailbox,
+            slot,
+            queued: AtomicBool::new(false),
+        })
     }
 
     /// The shard is about to try: what happens from now on is news.

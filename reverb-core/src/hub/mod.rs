@@ -35,6 +35,7 @@ mod chores;
 mod connection;
 mod deliver;
 mod directory;
+mod door;
 mod hear;
 mod leave;
 mod listener;
@@ -74,11 +75,11 @@ use self::listener::Listener;
 use self::mailbox::{Entry, Letter, Newcomer};
 use self::stream::Stream;
 
-pub use self::builder::{BuildError, HubBuilder};
 pub(crate) use self::builder::Settings;
+pub use self::builder::{BuildError, HubBuilder};
 pub(crate) use self::directory::{Desk, Directory, Quota};
-pub(crate) use self::publish::Publication;
 pub use self::publish::Overloaded;
+pub(crate) use self::publish::Publication;
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 #[derive(Clone)]
@@ -93,8 +94,14 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let directory = &self.shared.directory;
+        let Shared {
+            directory,
+            listeners,
+            ..
+        } = &*self.shared;
         directory.send(directory.everywhere(), || Letter::Stop);
+        // Their site may have hold of the hub's parts, which have hold of them.
+        listeners.lock().clear();
     }
 }
 
@@ -148,7 +155,9 @@ impl Hub {
                 shared.ended.notify_waiters();
             });
         }
-        Self { owner: Arc::new(Owner { shared }) }
+        Self {
+            owner: Arc::new(Owner { shared }),
+        }
     }
 
     /// The hub as a tower `Service`, for axum and other hosts.
@@ -161,7 +170,11 @@ impl Hub {
     /// publish; [`Self::service`] will do.
     pub fn listen<S, B>(&self, socket: TcpListener, site: S)
     where
-        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -181,7 +194,9 @@ impl Hub {
         let shared = &self.owner.shared;
         let until = shared.clock.now() + over;
         let listeners = std::mem::take(&mut *shared.listeners.lock());
-        shared.directory.send(shared.directory.everywhere(), || Letter::Drain { until });
+        shared
+            .directory
+            .send(shared.directory.everywhere(), || Letter::Drain { until });
         listeners.iter().for_each(|listener| listener.drain());
         loop {
             let ended = shared.ended.notified();
@@ -200,13 +215,20 @@ impl Hub {
     pub fn sizes(&self) -> Sizes {
         let directory = &self.owner.shared.directory;
         let (apps, channels) = directory.sizes();
-        Sizes { connections: directory.connections(), apps, channels, chores: directory.chores.len() }
+        Sizes {
+            connections: directory.connections(),
+            apps,
+            channels,
+            chores: directory.chores.len(),
+        }
     }
 }
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("sizes", &self.sizes()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("sizes", &self.sizes())
+            .finish_non_exhaustive()
     }
 }
 
@@ -236,15 +258,27 @@ impl Shared {
     /// Takes a place for a client of this app, if there is one.
     fn admit(&self, decided: Result<Arc<App>, Close>) -> Result<(Arc<App>, Quota), Close> {
         let app = decided?;
-        if self.settings.max_connections.is_some_and(|max| self.directory.connections() >= max) {
+        if self
+            .settings
+            .max_connections
+            .is_some_and(|max| self.directory.connections() >= max)
+        {
             return Err(Close::OVER_CAPACITY);
         }
-        let quota = self.directory.desk(&app).admit(app.max_connections).ok_or(Close::OVER_QUOTA)?;
+        let quota = self
+            .directory
+            .desk(&app)
+            .admit(app.max_connections)
+            .ok_or(Close::OVER_QUOTA)?;
         Ok((app, quota))
     }
 
     /// A connection whose handshake a host has answered moves into a shard.
-    pub(crate) fn admit_upgraded(&self, upgraded: hyper::upgrade::Upgraded, decided: Result<Arc<App>, Close>) {
+    pub(crate) fn admit_upgraded(
+        &self,
+        upgraded: hyper::upgrade::Upgraded,
+        decided: Result<Arc<App>, Close>,
+    ) {
         let (stream, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
             // The client's first message may have come with its handshake.
             Ok(parts) => (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
@@ -268,7 +302,11 @@ impl Shared {
         };
         let shards = &self.directory.mailboxes;
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards.len();
-        shards[shard].adopt(Newcomer { stream, input, entry });
+        shards[shard].adopt(Newcomer {
+            stream,
+            input,
+            entry,
+        });
     }
 
     /// The store's answer, or that there was none in time.
@@ -297,8 +335,13 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 type Lookup = Pin<Box<dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send>>;
 
 /// The future's output if it is there at once, or the future.
-fn poll_once<T>(mut future: Pin<Box<dyn Future<Output = T> + Send>>) -> Result<T, Pin<Box<dyn Future<Output = T> + Send>>> {
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+fn poll_once<T>(
+    mut future: Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<T, Pin<Box<dyn Future<Output = T> + Send>>> {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(output) => Ok(output),
         Poll::Pending => Err(future),
     }

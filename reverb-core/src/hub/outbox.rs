@@ -93,7 +93,11 @@ impl Outbox {
     }
 
     fn frame(&self, n: usize) -> Option<&Frame> {
-        if n == 0 { self.first.as_ref() } else { self.rest.get(n - 1) }
+        if n == 0 {
+            self.first.as_ref()
+        } else {
+            self.rest.get(n - 1)
+        }
     }
 }
 
@@ -113,7 +117,9 @@ const MOST_JOINED: usize = 256 * 1024;
 impl Joiner {
     /// The bytes to write next for this outbox; empty if nothing waits.
     pub(super) fn next<'a>(&'a mut self, outbox: &'a Outbox) -> &'a [u8] {
-        let Some(first) = &outbox.first else { return &[] };
+        let Some(first) = &outbox.first else {
+            return &[];
+        };
         if outbox.rest.is_empty() {
             return &first[outbox.written..];
         }
@@ -124,10 +130,15 @@ impl Joiner {
     }
 
     fn holds(&self, first: &Frame, rest: &[Frame]) -> bool {
-        let Some((held, others)) = self.frames.split_first() else { return false };
+        let Some((held, others)) = self.frames.split_first() else {
+            return false;
+        };
         others.len() == rest.len()
             && Arc::ptr_eq(held, first)
-            && others.iter().zip(rest).all(|(held, frame)| Arc::ptr_eq(held, frame))
+            && others
+                .iter()
+                .zip(rest)
+                .all(|(held, frame)| Arc::ptr_eq(held, frame))
     }
 
     fn join(&mut self, first: &Frame, outbox: &Outbox) {
@@ -189,10 +200,17 @@ mod tests {
     #[test]
     fn the_joined_buffer_serves_the_next_socket_with_the_same_frames() {
         let (a, b, c) = (frame(b"a"), frame(b"b"), frame(b"c"));
-        let (mut one, mut two, mut three) = (Outbox::default(), Outbox::default(), Outbox::default());
+        let (mut one, mut two, mut three) =
+            (Outbox::default(), Outbox::default(), Outbox::default());
         let mut spare = Vec::new();
-        for (outbox, frames) in [(&mut one, [&a, &b]), (&mut two, [&a, &b]), (&mut three, [&a, &c])] {
-            frames.into_iter().for_each(|frame| outbox.push(frame.clone(), &mut spare));
+        for (outbox, frames) in [
+            (&mut one, [&a, &b]),
+            (&mut two, [&a, &b]),
+            (&mut three, [&a, &c]),
+        ] {
+            frames
+                .into_iter()
+                .for_each(|frame| outbox.push(frame.clone(), &mut spare));
         }
         let mut joiner = Joiner::default();
         assert_eq!(joiner.next(&one), b"ab");

@@ -25,9 +25,17 @@ impl Shard {
                     self.start_leaving(slot);
                 }
                 Wish::Ask(command) => {
-                    let Some(outcome) = self.perform(slot, app, command) else { continue };
-                    let Self { connections, wishes, .. } = self;
-                    let connection = connections.get_mut(slot as usize).and_then(Option::as_deref_mut);
+                    let Some(outcome) = self.perform(slot, app, command) else {
+                        continue;
+                    };
+                    let Self {
+                        connections,
+                        wishes,
+                        ..
+                    } = self;
+                    let connection = connections
+                        .get_mut(slot as usize)
+                        .and_then(Option::as_deref_mut);
                     if let Some(guest) = connection.and_then(Connection::guest) {
                         guest.session.handle_outcome(outcome, wishes);
                     }
@@ -38,7 +46,9 @@ impl Shard {
 
     fn perform(&mut self, slot: u32, app: &Arc<App>, command: Command) -> Option<Outcome> {
         match command {
-            Command::Subscribe { channel, member } => Some(self.subscribe(slot, app, channel, member)),
+            Command::Subscribe { channel, member } => {
+                Some(self.subscribe(slot, app, channel, member))
+            }
             Command::Remind { seat, .. } => {
                 let room = self.rooms.get(seat.room)?;
                 let (number, welcome) = room.channel.remind(&self.shared.directory, self.now);
@@ -62,16 +72,25 @@ impl Shard {
 
     /// Joins the channel in the directory and takes a seat in its room, in one step of one owner: the welcome is on its
     /// way before anything that is said in the channel.
-    fn subscribe(&mut self, slot: u32, app: &Arc<App>, channel: ChannelName, member: Option<Member>) -> Outcome {
+    fn subscribe(
+        &mut self,
+        slot: u32,
+        app: &Arc<App>,
+        channel: ChannelName,
+        member: Option<Member>,
+    ) -> Outcome {
         let chair = match self.connection(slot).and_then(Connection::guest) {
             Some(guest) => Chair::Subscription(guest.session.subscriptions().len() as u32),
             None => Chair::User,
         };
         let joined = self.take_seat(slot, app, &channel, member.as_ref(), chair);
         match joined {
-            Ok((channel, seat, welcome)) => {
-                Outcome::Subscribed { channel, seat, user: member.map(|member| member.id), welcome }
-            }
+            Ok((channel, seat, welcome)) => Outcome::Subscribed {
+                channel,
+                seat,
+                user: member.map(|member| member.id),
+                welcome,
+            },
             Err(refusal) => Outcome::Refused { channel, refusal },
         }
     }
@@ -93,22 +112,35 @@ impl Shard {
             Some(room) => *room,
             None => {
                 let room = self.rooms.open(number, joined.channel, desk);
-                self.apps.get_mut(number).rooms.insert(channel.clone(), room);
+                self.apps
+                    .get_mut(number)
+                    .rooms
+                    .insert(channel.clone(), room);
                 room
             }
         };
         let user = member.map(|member| member.id.clone());
-        let seat = self.rooms.seat(room, RoomGuest::new(slot, chair), user, joined.number);
+        let seat = self
+            .rooms
+            .seat(room, RoomGuest::new(slot, chair), user, joined.number);
         Ok((channel, seat, joined.welcome))
     }
 
     fn app_of(&mut self, slot: u32) -> u32 {
         let guest = self.connection(slot).and_then(Connection::guest);
-        guest.map(|guest| guest.app).expect("only a guest's session has wishes")
+        guest
+            .map(|guest| guest.app)
+            .expect("only a guest's session has wishes")
     }
 
     /// Seats the connection in its user's channel, and has it watch whom it wants to.
-    fn sign_in(&mut self, slot: u32, app: &Arc<App>, user: &UserId, watchlist: Vec<UserId>) -> Outcome {
+    fn sign_in(
+        &mut self,
+        slot: u32,
+        app: &Arc<App>,
+        user: &UserId,
+        watchlist: Vec<UserId>,
+    ) -> Outcome {
         let channel = ChannelName::of_user(user.as_str());
         let joined = self.take_seat(slot, app, &channel, None, Chair::User);
         let (_, seat, _) = joined.expect("a user's channel refuses nobody");
@@ -116,14 +148,23 @@ impl Shard {
         let (mut online, mut offline) = (Vec::new(), Vec::new());
         for watched in &watchlist {
             let local = self.apps.get_mut(number);
-            let (is_online, since) = super::users::watch(&self.shared.directory, &local.desk, watched, self.index);
-            local.watchers.entry(watched.clone()).or_default().push((slot, since));
+            let (is_online, since) =
+                super::users::watch(&self.shared.directory, &local.desk, watched, self.index);
+            local
+                .watchers
+                .entry(watched.clone())
+                .or_default()
+                .push((slot, since));
             if is_online { &mut online } else { &mut offline }.push(watched.clone());
         }
         if let Some(guest) = self.connection(slot).and_then(Connection::guest) {
             guest.watches = watchlist.into();
         }
-        Outcome::SignedIn { seat, online, offline }
+        Outcome::SignedIn {
+            seat,
+            online,
+            offline,
+        }
     }
 
     /// Gives up a seat, and tells the session of whoever has moved where it sits now.
@@ -136,28 +177,51 @@ impl Shard {
             other.session.reseat(guest.chair(), seat);
         }
         if let Some(room) = closed {
-            self.apps.get_mut(room.app).rooms.remove(room.channel.name.as_str());
+            self.apps
+                .get_mut(room.app)
+                .rooms
+                .remove(room.channel.name.as_str());
         }
     }
 
     /// Passes a client's event on to everybody else in the channel.
     fn pass_on(&mut self, slot: u32, seat: Seat, message: Outgoing) {
-        let Some(room) = self.rooms.get(seat.room) else { return };
+        let Some(room) = self.rooms.get(seat.room) else {
+            return;
+        };
         let channel = room.channel.clone();
-        let Some(guest) = self.connections[slot as usize].as_deref_mut().and_then(Connection::guest) else { return };
+        let Some(guest) = self.connections[slot as usize]
+            .as_deref_mut()
+            .and_then(Connection::guest)
+        else {
+            return;
+        };
         let (except, number) = (Some(guest.session.socket_id()), guest.app);
         let desk = self.apps.get(number).desk.clone();
-        let item = Item { channel, message, data: 0..0, except, ttl: Default::default(), is_client_event: true };
+        let item = Item {
+            channel,
+            message,
+            data: 0..0,
+            except,
+            ttl: Default::default(),
+            is_client_event: true,
+        };
         let to = item.mailed(Some(self.index));
         if !to.is_empty() {
             let Shared { directory, .. } = &*self.shared;
             let bytes = item.message.frame().len();
             // What a client said cannot be refused any more: it is brought, and a sender who finds a shard full is
             // not read from until there is room again.
-            let charges = to.into_iter().map(|shard| directory.mailboxes[shard].charge(bytes)).collect();
-            let is_over = to.into_iter().any(|shard| directory.mailboxes[shard].is_over());
+            let charges = to
+                .into_iter()
+                .map(|shard| directory.mailboxes[shard].charge(bytes))
+                .collect();
+            let is_over = to
+                .into_iter()
+                .any(|shard| directory.mailboxes[shard].is_over());
             let release = Release::new(Charges::new(charges), Done::Nobody);
-            item.channel.post(directory, &desk, &item, to, Some(&release), self.now);
+            item.channel
+                .post(directory, &desk, &item, to, Some(&release), self.now);
             if is_over && let Some(connection) = self.connection(slot) {
                 connection.is_held = true;
                 self.held.push(slot);
@@ -170,7 +234,12 @@ impl Shard {
 
     /// A connection's place in everything but the list of connections is free again.
     pub(super) fn see_off(&mut self, slot: u32, guest: super::connection::Guest) {
-        let super::connection::Guest { app, session, watches, .. } = &guest;
+        let super::connection::Guest {
+            app,
+            session,
+            watches,
+            ..
+        } = &guest;
         let app = *app;
         let local = self.apps.get_mut(app);
         for user in watches {
@@ -182,7 +251,10 @@ impl Shard {
             }
             super::users::unwatch(&local.desk, user, self.index);
         }
-        let seats = session.subscriptions().iter().map(|subscription| subscription.seat);
+        let seats = session
+            .subscriptions()
+            .iter()
+            .map(|subscription| subscription.seat);
         for seat in seats.chain(session.user().and_then(|user| user.seat)) {
             self.give_up(seat);
         }
@@ -196,6 +268,7 @@ impl Shard {
 
     /// Whether the connection is a guest's.
     pub(super) fn is_guest(&mut self, slot: u32) -> bool {
-        self.connection(slot).is_some_and(|connection| matches!(connection.role, Role::Guest(_)))
+        self.connection(slot)
+            .is_some_and(|connection| matches!(connection.role, Role::Guest(_)))
     }
 }

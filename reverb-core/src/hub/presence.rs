@@ -41,7 +41,10 @@ impl Presence {
         presence_entry(&mut self.hash, member);
         self.ids.push(b',');
         self.hash.push(b',');
-        let piece = Piece { ids: (self.ids.len() - ids) as u32, hash: (self.hash.len() - hash) as u32 };
+        let piece = Piece {
+            ids: (self.ids.len() - ids) as u32,
+            hash: (self.hash.len() - hash) as u32,
+        };
         self.order.push((member.id.clone(), piece));
         self.connections.insert(member.id.clone(), 1);
         Ok(true)
@@ -49,7 +52,9 @@ impl Presence {
 
     /// One connection less. True if it was the user's last.
     pub(super) fn leave(&mut self, user: &UserId) -> bool {
-        let Some(connections) = self.connections.get_mut(user) else { return false };
+        let Some(connections) = self.connections.get_mut(user) else {
+            return false;
+        };
         *connections -= 1;
         if *connections > 0 {
             return false;
@@ -98,7 +103,10 @@ mod tests {
     use super::*;
 
     fn member(id: &str) -> Member {
-        Member { id: UserId::new(id).expect("an id"), info: format!("{{\"n\":\"{id}\"}}").into() }
+        Member {
+            id: UserId::new(id).expect("an id"),
+            info: format!("{{\"n\":\"{id}\"}}").into(),
+        }
     }
 
     fn ids(presence: &Presence) -> Vec<String> {
@@ -107,10 +115,19 @@ mod tests {
         let inner: serde_json::Value =
             serde_json::from_str(outer["data"].as_str().expect("a string")).expect("JSON in it");
         let inner = &inner["presence"];
-        let ids: Vec<String> = inner["ids"].as_array().expect("ids").iter().map(|id| id.as_str().expect("text").into()).collect();
+        let ids: Vec<String> = inner["ids"]
+            .as_array()
+            .expect("ids")
+            .iter()
+            .map(|id| id.as_str().expect("text").into())
+            .collect();
         assert_eq!(inner["count"], ids.len());
-        assert_eq!(inner["hash"].as_object().expect("an object").len(), ids.len());
-        ids.iter().for_each(|id| assert_eq!(inner["hash"][id]["n"], **id));
+        assert_eq!(
+            inner["hash"].as_object().expect("an object").len(),
+            ids.len()
+        );
+        ids.iter()
+            .for_each(|id| assert_eq!(inner["hash"][id]["n"], **id));
         ids
     }
 
@@ -121,8 +138,15 @@ mod tests {
         for id in ["a", "b\"", "c"] {
             assert!(presence.enter(&member(id), 3).expect("room"));
         }
-        assert!(!presence.enter(&member("a"), 3).expect("a member's second tab needs no room"));
-        assert!(matches!(presence.enter(&member("d"), 3), Err(Refusal::Full(3))));
+        assert!(
+            !presence
+                .enter(&member("a"), 3)
+                .expect("a member's second tab needs no room")
+        );
+        assert!(matches!(
+            presence.enter(&member("d"), 3),
+            Err(Refusal::Full(3))
+        ));
         assert!(!presence.leave(&member("a").id));
         assert_eq!(ids(&presence), ["a", "b\"", "c"]);
         assert!(presence.leave(&member("b\"").id));

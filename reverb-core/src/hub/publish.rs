@@ -52,8 +52,17 @@ pub struct Overloaded;
 
 impl Publication {
     /// Writes out these events, checked before, for the channels that anybody will hear them on.
-    pub(crate) fn new(directory: &Directory, desk: &Arc<Desk>, app: &App, events: &[Event<'_>]) -> Self {
-        let mut publication = Self { desk: desk.clone(), items: Vec::with_capacity(1), bytes: 0 };
+    pub(crate) fn new(
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        app: &App,
+        events: &[Event<'_>],
+    ) -> Self {
+        let mut publication = Self {
+            desk: desk.clone(),
+            items: Vec::with_capacity(1),
+            bytes: 0,
+        };
         for event in events {
             for name in event.channels() {
                 publication.add(directory, app, event, name);
@@ -66,15 +75,31 @@ impl Publication {
         let is_cache = ChannelKind::of(name).is_cache();
         let channel = match is_cache {
             // It remembers the event even if nobody listens.
-            true => ChannelName::new(name, usize::MAX).ok().map(|name| self.desk.open(&name, directory.mailboxes.len())),
-            false => self.desk.channel(name).filter(|channel| channel.is_occupied()),
+            true => ChannelName::new(name, usize::MAX)
+                .ok()
+                .map(|name| self.desk.open(&name, directory.mailboxes.len())),
+            false => self
+                .desk
+                .channel(name)
+                .filter(|channel| channel.is_occupied()),
         };
         let Some(channel) = channel else { return };
         let message = Outgoing::event(event, name);
-        let data = if is_cache { message.data_token(name, event) } else { 0..0 };
+        let data = if is_cache {
+            message.data_token(name, event)
+        } else {
+            0..0
+        };
         let ttl = Duration::from_secs(app.limits.cache_seconds.into());
         self.bytes += message.frame().len() + PARCEL;
-        self.items.push(Item { channel, message, data, except: event.except, ttl, is_client_event: false });
+        self.items.push(Item {
+            channel,
+            message,
+            data,
+            except: event.except,
+            ttl,
+            is_client_event: false,
+        });
     }
 
     /// Whether there is nothing to send.
@@ -88,14 +113,18 @@ impl Publication {
 
     /// The shards that get mail: all that are concerned, but for what `own` may hand out itself.
     fn shards(&self, own: Option<usize>) -> Shards {
-        self.items.iter().fold(Shards::default(), |all, item| all.with(item.mailed(own)))
+        self.items
+            .iter()
+            .fold(Shards::default(), |all, item| all.with(item.mailed(own)))
     }
 
     /// Makes room on every shard that gets mail.
     pub(super) fn reserve(&self, directory: &Directory, own: Option<usize>) -> Option<Charges> {
         let shards = self.shards(own);
-        let charges: Vec<Charge> =
-            shards.into_iter().map_while(|shard| directory.mailboxes[shard].reserve(self.bytes)).collect();
+        let charges: Vec<Charge> = shards
+            .into_iter()
+            .map_while(|shard| directory.mailboxes[shard].reserve(self.bytes))
+            .collect();
         (charges.len() == shards.count()).then_some(Charges(charges))
     }
 
@@ -123,13 +152,20 @@ impl Publication {
     /// Posts everything, and waits until it is with all its receivers.
     ///
     /// Once it has begun to post, dropping the future does not take anything back.
-    pub(crate) async fn send(self, directory: Arc<Directory>, now: Instant) -> Result<(), Overloaded> {
+    pub(crate) async fn send(
+        self,
+        directory: Arc<Directory>,
+        now: Instant,
+    ) -> Result<(), Overloaded> {
         if self.is_empty() {
             return Ok(());
         }
         let charges = tokio::time::timeout(PATIENCE, self.reserve_when_possible(&directory)).await;
         let receipt = {
-            let release = Release::new(charges.map_err(|_| Overloaded)?, Done::Task(Mutex::default()));
+            let release = Release::new(
+                charges.map_err(|_| Overloaded)?,
+                Done::Task(Mutex::default()),
+            );
             self.post(&directory, None, Some(&release), now, |_| {});
             Receipt(Arc::downgrade(&release))
         };
@@ -139,9 +175,15 @@ impl Publication {
 
     async fn reserve_when_possible(&self, directory: &Directory) -> Charges {
         loop {
-            let full = self.shards(None).into_iter().map(|shard| &directory.mailboxes[shard]).find(|m| m.is_over());
+            let full = self
+                .shards(None)
+                .into_iter()
+                .map(|shard| &directory.mailboxes[shard])
+                .find(|m| m.is_over());
             // Made before the attempt, so that nothing released in between is missed.
-            let released = full.or_else(|| directory.mailboxes.first()).map(|mailbox| mailbox.released());
+            let released = full
+                .or_else(|| directory.mailboxes.first())
+                .map(|mailbox| mailbox.released());
             if let Some(charges) = self.reserve(directory, None) {
                 return charges;
             }
@@ -158,7 +200,9 @@ impl Item {
     /// notices it must not: it would overtake those.
     pub(super) fn direct(&self, own: Option<usize>) -> Shards {
         match own {
-            Some(own) if !self.channel.is_numbered() && self.channel.shards().contains(own) => Shards::one(own),
+            Some(own) if !self.channel.is_numbered() && self.channel.shards().contains(own) => {
+                Shards::one(own)
+            }
             _ => Shards::default(),
         }
     }
@@ -218,7 +262,10 @@ impl Drop for Release {
                     waker.wake();
                 }
             }
-            Done::Slot(mailbox, slot) => mailbox.send(Letter::Published { slot: *slot, result: Ok(()) }),
+            Done::Slot(mailbox, slot) => mailbox.send(Letter::Published {
+                slot: *slot,
+                result: Ok(()),
+            }),
         }
     }
 }
@@ -231,7 +278,9 @@ impl Future for Receipt {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         // If ours is the last one by the time it goes out of scope, its drop wakes us again.
-        let Some(release) = self.0.upgrade() else { return Poll::Ready(()) };
+        let Some(release) = self.0.upgrade() else {
+            return Poll::Ready(());
+        };
         if let Done::Task(waker) = &release.done {
             *waker.lock() = Some(context.waker().clone());
         }

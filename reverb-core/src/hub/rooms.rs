@@ -52,7 +52,11 @@ impl Guest {
     }
 
     pub(super) fn chair(self) -> Chair {
-        if self.chair == USER { Chair::User } else { Chair::Subscription(self.chair) }
+        if self.chair == USER {
+            Chair::User
+        } else {
+            Chair::Subscription(self.chair)
+        }
     }
 }
 
@@ -64,18 +68,34 @@ impl Room {
 
     /// The slots of those who sit here as this user.
     pub(super) fn slots_of(&self, user: &UserId) -> impl Iterator<Item = u32> {
-        self.users.iter().zip(&self.guests).filter(move |(other, _)| *other == user).map(|(_, guest)| guest.slot)
+        self.users
+            .iter()
+            .zip(&self.guests)
+            .filter(move |(other, _)| *other == user)
+            .map(|(_, guest)| guest.slot)
     }
 }
 
 impl Rooms {
     pub(super) fn new(directory: Arc<Directory>, shard: usize) -> Self {
-        Self { directory, shard, rooms: Vec::new(), free: Vec::new() }
+        Self {
+            directory,
+            shard,
+            rooms: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// Opens a room for a channel.
     pub(super) fn open(&mut self, app: u32, channel: Arc<Channel>, desk: Arc<Desk>) -> u32 {
-        let room = Room { app, channel, desk, guests: Vec::new(), users: Vec::new(), since: Vec::new() };
+        let room = Room {
+            app,
+            channel,
+            desk,
+            guests: Vec::new(),
+            users: Vec::new(),
+            since: Vec::new(),
+        };
         let index = self.free.pop().unwrap_or_else(|| {
             self.rooms.push(None);
             self.rooms.len() as u32 - 1
@@ -90,17 +110,24 @@ impl Rooms {
 
     /// All rooms of this app.
     pub(super) fn of_app(&self, app: u32) -> impl Iterator<Item = &Room> {
-        self.rooms.iter().flatten().map(|room| &**room).filter(move |room| room.app == app)
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.rooms.len() - self.free.len()
+        self.rooms
+            .iter()
+            .flatten()
+            .map(|room| &**room)
+            .filter(move |room| room.app == app)
     }
 
     /// Seats a guest who has joined the channel; `number` is that of what it was told.
-    pub(super) fn seat(&mut self, room: u32, guest: Guest, user: Option<UserId>, number: u64) -> Seat {
-        let entry = self.rooms[room as usize].as_mut().expect("a room is open while somebody comes");
+    pub(super) fn seat(
+        &mut self,
+        room: u32,
+        guest: Guest,
+        user: Option<UserId>,
+        number: u64,
+    ) -> Seat {
+        let entry = self.rooms[room as usize]
+            .as_mut()
+            .expect("a room is open while somebody comes");
         let place = entry.guests.len() as u32;
         if place == 0 {
             entry.guests.reserve_exact(1);
@@ -123,15 +150,22 @@ impl Rooms {
 
     /// Gives up a seat. The guest who sat last in the room takes it: its new seat is returned. An emptied room is closed
     /// and returned too.
-    pub(super) fn leave(&mut self, seat: Seat, now: Instant) -> (Option<(Guest, Seat)>, Option<Box<Room>>) {
-        let Some(room) = self.rooms[seat.room as usize].as_mut() else { return (None, None) };
+    pub(super) fn leave(
+        &mut self,
+        seat: Seat,
+        now: Instant,
+    ) -> (Option<(Guest, Seat)>, Option<Box<Room>>) {
+        let Some(room) = self.rooms[seat.room as usize].as_mut() else {
+            return (None, None);
+        };
         let place = seat.place as usize;
         room.guests.swap_remove(place);
         let user = (!room.users.is_empty()).then(|| room.users.swap_remove(place));
         if !room.since.is_empty() {
             room.since.swap_remove(place);
         }
-        room.channel.leave(&self.directory, &room.desk, self.shard, user.as_ref(), now);
+        room.channel
+            .leave(&self.directory, &room.desk, self.shard, user.as_ref(), now);
         let moved = room.guests.get(place).map(|guest| (*guest, seat));
         if !room.guests.is_empty() {
             return (moved, None);
@@ -152,7 +186,13 @@ impl Rooms {
     pub(super) fn clear(&mut self, now: Instant) {
         for room in std::mem::take(&mut self.rooms).into_iter().flatten() {
             for place in 0..room.guests.len() {
-                room.channel.leave(&self.directory, &room.desk, self.shard, room.users.get(place), now);
+                room.channel.leave(
+                    &self.directory,
+                    &room.desk,
+                    self.shard,
+                    room.users.get(place),
+                    now,
+                );
             }
         }
         self.free.clear();

@@ -1,8 +1,8 @@
 //! [`Shard`]: one task that owns its connections, their sessions, the local members of channels and all buffers. Nothing
 //! in it is locked.
 //!
-//! Its parts: [`hear`](super::hear) reads, [`perform`](super::perform) carries out what sessions wish,
-//! [`deliver`](super::deliver) hands out events and writes, [`leave`](super::leave) is the way out.
+//! Its parts: `door` lets people in and answers publishes, `hear` reads, `perform` carries out what sessions wish,
+//! `deliver` hands out events and writes, `leave` is the way out.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -76,6 +76,8 @@ struct Listening {
 
 /// The clock of deadlines: one for all connections of a shard.
 const TICK: Duration = Duration::from_millis(250);
+/// Every so many ticks the directory is tidied.
+const TIDY: u32 = 4;
 /// Most sockets that one turn accepts.
 const MOST_ACCEPTED: usize = 64;
 /// Most sockets that one turn reads, and most bytes.
@@ -105,7 +107,10 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) {
             return;
         }
         shared.metrics.panicked();
-        tracing::error!(shard = index, "a shard panicked: its clients were dropped, it starts again");
+        tracing::error!(
+            shard = index,
+            "a shard panicked: its clients were dropped, it starts again"
+        );
         // Whatever broke may break again on the way out.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(turns)));
     }
@@ -144,7 +149,9 @@ impl Shard {
         };
         if index == 0 {
             let listeners = shard.shared.listeners.lock().clone();
-            listeners.into_iter().for_each(|listener| shard.listen(listener));
+            listeners
+                .into_iter()
+                .for_each(|listener| shard.listen(listener));
         }
         shard
     }
@@ -159,7 +166,11 @@ impl Shard {
                 // Woken by mail, or by the tick: the sweep has its own idea of the time.
                 poll_fn(|context| {
                     let ticks = tick.poll_tick(context).is_ready();
-                    if ticks { Poll::Ready(()) } else { self.mailbox.poll_mail(context) }
+                    if ticks {
+                        Poll::Ready(())
+                    } else {
+                        self.mailbox.poll_mail(context)
+                    }
                 })
                 .await;
             } else {
@@ -175,7 +186,9 @@ impl Shard {
         mail.woken.drain(..).for_each(|slot| self.wake(slot));
         self.release_held();
         self.accept();
-        mail.newcomers.drain(..).for_each(|newcomer| self.adopt(newcomer));
+        mail.newcomers
+            .drain(..)
+            .for_each(|newcomer| self.adopt(newcomer));
         self.hear_ready();
         mail.letters.drain(..).for_each(|letter| self.read(letter));
         self.sweep();
@@ -190,7 +203,10 @@ impl Shard {
             && self.answers.is_empty()
             && self.apps.are_idle()
             && self.held.is_empty()
-            && !self.listeners.iter().any(|listening| listening.is_ready && listening.rests_until.is_none())
+            && !self
+                .listeners
+                .iter()
+                .any(|listening| listening.is_ready && listening.rests_until.is_none())
     }
 
     fn wake(&mut self, slot: u32) {
@@ -213,32 +229,44 @@ impl Shard {
 
     /// The connection that had this slot at that time, if it still has.
     pub(super) fn same(&mut self, slot: Slot) -> Option<&mut Connection> {
-        self.connection(slot.index).filter(|connection| connection.generation == slot.generation)
+        self.connection(slot.index)
+            .filter(|connection| connection.generation == slot.generation)
     }
 
     fn listen(&mut self, listener: Arc<Listener>) {
-        let wakes = SlotWaker::new(self.mailbox.clone(), LISTENERS + self.listeners.len() as u32);
+        let wakes = SlotWaker::new(
+            self.mailbox.clone(),
+            LISTENERS + self.listeners.len() as u32,
+        );
         let waker = Waker::from(wakes.clone());
-        self.listeners.push(Listening { listener, waker, wakes, is_ready: true, rests_until: None });
+        self.listeners.push(Listening {
+            listener,
+            waker,
+            wakes,
+            is_ready: true,
+            rests_until: None,
+        });
     }
 
     /// Takes sockets from the listeners and deals them out in turn.
     fn accept(&mut self) {
         let mut accepted = Vec::new();
         for listening in &mut self.listeners {
-            if listening.rests_until.take_if(|until| *until <= self.now).is_none() && listening.rests_until.is_some() {
-                continue;
-            }
-            while listening.is_ready && accepted.len() < MOST_ACCEPTED {
+            listening.rests_until.take_if(|until| *until <= self.now);
+            while listening.rests_until.is_none()
+                && listening.is_ready
+                && accepted.len() < MOST_ACCEPTED
+            {
                 match listening.listener.accept(&listening.waker) {
-                    Poll::Ready(Ok((socket, peer))) => accepted.push((socket, peer, listening.listener.clone())),
+                    Poll::Ready(Ok((socket, peer))) => {
+                        accepted.push((socket, peer, listening.listener.clone()))
+                    }
                     Poll::Ready(Err(error)) => {
                         // The peer may have gone again; or no descriptor is left, and trying at once would only burn CPU.
                         if self.shared.complains_now(self.now) {
                             tracing::warn!(%error, "cannot accept connections, trying again in a moment");
                         }
                         listening.rests_until = Some(self.now + REST);
-                        break;
                     }
                     Poll::Pending => listening.is_ready = false,
                 }
@@ -248,7 +276,11 @@ impl Shard {
             // Small frames must not wait for each other's acknowledgement.
             let _ = socket.set_nodelay(true);
             let entry = Entry::Unknown(listener, peer);
-            let newcomer = Newcomer { stream: Stream::Tcp(socket), input: Vec::new(), entry };
+            let newcomer = Newcomer {
+                stream: Stream::Tcp(socket),
+                input: Vec::new(),
+                entry,
+            };
             let shards = self.shared.directory.mailboxes.len();
             let shard = self.next_shard % shards;
             self.next_shard = (shard + 1) % shards;
@@ -261,7 +293,11 @@ impl Shard {
 
     /// A socket moves in.
     fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer { stream, input, entry } = newcomer;
+        let Newcomer {
+            stream,
+            input,
+            entry,
+        } = newcomer;
         if self.stops {
             return;
         }
@@ -275,11 +311,20 @@ impl Shard {
         self.generation = self.generation.wrapping_add(1);
         let until = self.now + FIRST_BYTE_TIMEOUT;
         let (role, then) = match entry {
-            Entry::Unknown(listener, peer) => {
-                (Role::Front(Box::new(Front { listener, peer, until, stage: Stage::Start })), None)
-            }
+            Entry::Unknown(listener, peer) => (
+                Role::Front(Box::new(Front {
+                    listener,
+                    peer,
+                    until,
+                    stage: Stage::Start,
+                })),
+                None,
+            ),
             // The session comes with the greeting.
-            Entry::Guest(app, quota) => (Role::Leaving(Leaving::soon(self.now)), Some(Ok((app, quota)))),
+            Entry::Guest(app, quota) => (
+                Role::Leaving(Leaving::soon(self.now)),
+                Some(Ok((app, quota))),
+            ),
             Entry::Refused(close) => (Role::Leaving(Leaving::soon(self.now)), Some(Err(close))),
         };
         self.connections[slot as usize] = Some(Box::new(Connection {
@@ -310,14 +355,23 @@ impl Shard {
             if bytes > MOST_BYTES {
                 break;
             }
-            let Some(slot) = self.ready.pop_front() else { break };
+            let Some(slot) = self.ready.pop_front() else {
+                break;
+            };
             bytes += self.hear(slot);
         }
     }
 
     /// Reads on from those who were held back, once every shard has room.
     fn release_held(&mut self) {
-        if self.held.is_empty() || self.shared.directory.mailboxes.iter().any(|mailbox| mailbox.is_over()) {
+        if self.held.is_empty()
+            || self
+                .shared
+                .directory
+                .mailboxes
+                .iter()
+                .any(|mailbox| mailbox.is_over())
+        {
             return;
         }
         for slot in std::mem::take(&mut self.held) {
@@ -331,10 +385,19 @@ impl Shard {
     fn read(&mut self, letter: Letter) {
         match letter {
             Letter::Parcel(parcel) => self.deliver(parcel),
-            Letter::Watched { desk, user, message, number } => self.deliver_watched(&desk, &user, &message, number),
+            Letter::Watched {
+                desk,
+                user,
+                message,
+                number,
+            } => self.deliver_watched(&desk, &user, &message, number),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
             Letter::Answer { slot, knock, found } => {
-                if self.same(slot).and_then(Connection::front).is_some_and(|front| matches!(front.stage, Stage::Lookup)) {
+                if self
+                    .same(slot)
+                    .and_then(Connection::front)
+                    .is_some_and(|front| matches!(front.stage, Stage::Lookup))
+                {
                     self.open(slot.index, &knock, found);
                 }
             }
@@ -363,7 +426,9 @@ impl Shard {
         }
         if self.index == 0 {
             self.shared.directory.do_chores(self.now);
-            self.shared.directory.tidy();
+            if tick.is_multiple_of(TIDY) {
+                self.shared.directory.tidy();
+            }
         }
         self.drain_some();
     }
@@ -392,12 +457,10 @@ impl Shard {
 
     /// A name for a new connection. From the system's generator: it is part of what apps sign.
     pub(super) fn new_socket_id() -> SocketId {
-        SocketId::new(rand::random_range(1..=u32::MAX), rand::random_range(1..=u32::MAX))
-    }
-
-    /// How much there is of everything here.
-    pub(super) fn sizes(&self) -> [usize; 3] {
-        [self.connections.iter().flatten().count(), self.rooms.len(), self.apps.len()]
+        SocketId::new(
+            rand::random_range(1..=u32::MAX),
+            rand::random_range(1..=u32::MAX),
+        )
     }
 }
 
@@ -408,7 +471,10 @@ impl Drop for Shard {
         for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
             if let Role::Guest(guest) = connection.role {
                 let desk = self.apps.get(guest.app).desk.clone();
-                guest.watches.iter().for_each(|user| super::users::unwatch(&desk, user, self.index));
+                guest
+                    .watches
+                    .iter()
+                    .for_each(|user| super::users::unwatch(&desk, user, self.index));
             }
         }
     }

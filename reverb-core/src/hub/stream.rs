@@ -50,7 +50,9 @@ impl Stream {
     pub(crate) fn flush(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Boxed(stream) => Pin::new(&mut **stream).poll_flush(&mut Context::from_waker(waker)),
+            Self::Boxed(stream) => {
+                Pin::new(&mut **stream).poll_flush(&mut Context::from_waker(waker))
+            }
         }
     }
 
@@ -79,7 +81,11 @@ pub(crate) struct Rewind {
 
 impl Rewind {
     pub(crate) fn new(read: Vec<u8>, stream: Stream) -> Self {
-        Self { read, at: 0, stream }
+        Self {
+            read,
+            at: 0,
+            stream,
+        }
     }
 
     /// The stream, and the bytes that were not read again.
@@ -90,7 +96,11 @@ impl Rewind {
 }
 
 impl AsyncRead for Rewind {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let left = &self.read[self.at..];
         if left.is_empty() {
             return self.stream.pinned().poll_read(cx, buf);
@@ -106,7 +116,11 @@ impl AsyncRead for Rewind {
 }
 
 impl AsyncWrite for Rewind {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.stream.pinned().poll_write(cx, buf)
     }
 

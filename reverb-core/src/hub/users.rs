@@ -35,8 +35,14 @@ struct Watched {
 
 impl Watched {
     fn shards(&self) -> Shards {
-        let held = self.watchers.iter().enumerate().filter(|(_, watchers)| **watchers > 0);
-        held.fold(Shards::default(), |all, (shard, _)| all.with(Shards::one(shard)))
+        let held = self
+            .watchers
+            .iter()
+            .enumerate()
+            .filter(|(_, watchers)| **watchers > 0);
+        held.fold(Shards::default(), |all, (shard, _)| {
+            all.with(Shards::one(shard))
+        })
     }
 
     fn tell(&self, directory: &Directory, desk: &Arc<Desk>, user: &UserId) {
@@ -63,12 +69,23 @@ impl Users {
 
 /// A connection of this shard watches a user from now on. Returns whether the user is online, and the number from which
 /// on changes are news.
-pub(super) fn watch(directory: &Directory, desk: &Desk, user: &UserId, shard: usize) -> (bool, u64) {
+pub(super) fn watch(
+    directory: &Directory,
+    desk: &Desk,
+    user: &UserId,
+    shard: usize,
+) -> (bool, u64) {
     let mut users = desk.users.lock();
     let watched = users.watched.entry(user.clone()).or_insert_with(|| {
         // With the lock held: whoever comes or goes now finds the entry and corrects it.
-        let is_online = desk.channel(ChannelName::of_user(user.as_str()).as_str()).is_some_and(|c| c.is_occupied());
-        Watched { is_online, gone_at: None, watchers: vec![0; directory.mailboxes.len()].into() }
+        let is_online = desk
+            .channel(ChannelName::of_user(user.as_str()).as_str())
+            .is_some_and(|c| c.is_occupied());
+        Watched {
+            is_online,
+            gone_at: None,
+            watchers: vec![0; directory.mailboxes.len()].into(),
+        }
     });
     watched.watchers[shard] += 1;
     (watched.is_online, directory.number())
@@ -86,7 +103,10 @@ pub(super) fn unwatch(desk: &Desk, user: &UserId, shard: usize) {
 }
 
 fn user_of(channel: &ChannelName) -> &str {
-    channel.as_str().strip_prefix(ChannelName::USER_PREFIX).expect("the channel is a user's")
+    channel
+        .as_str()
+        .strip_prefix(ChannelName::USER_PREFIX)
+        .expect("the channel is a user's")
 }
 
 fn user_id(channel: &ChannelName) -> UserId {
@@ -96,7 +116,9 @@ fn user_id(channel: &ChannelName) -> UserId {
 /// A user's first connection signed in.
 pub(super) fn came(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelName) {
     let mut users = desk.users.lock();
-    let Some(watched) = users.watched.get_mut(user_of(channel)) else { return };
+    let Some(watched) = users.watched.get_mut(user_of(channel)) else {
+        return;
+    };
     watched.gone_at = None;
     if !std::mem::replace(&mut watched.is_online, true) {
         watched.tell(directory, desk, &user_id(channel));
@@ -106,20 +128,36 @@ pub(super) fn came(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelNam
 /// A user's last connection went.
 pub(super) fn left(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelName, now: Instant) {
     let mut users = desk.users.lock();
-    let Some(watched) = users.watched.get_mut(user_of(channel)) else { return };
+    let Some(watched) = users.watched.get_mut(user_of(channel)) else {
+        return;
+    };
     let at = now + GRACE;
     // Whoever goes again while already on the way out is waited for from the last time on.
     if watched.gone_at.replace(at).is_none() {
-        directory.chores.add(at, Chore::Offline { desk: desk.clone(), user: user_id(channel) });
+        directory.chores.add(
+            at,
+            Chore::Offline {
+                desk: desk.clone(),
+                user: user_id(channel),
+            },
+        );
     }
 }
 
 /// A user has been gone for a while, unless it came back.
 pub(super) fn is_gone(directory: &Directory, desk: &Arc<Desk>, user: &UserId, now: Instant) {
     let mut users = desk.users.lock();
-    let Some(watched) = users.watched.get_mut(user) else { return };
+    let Some(watched) = users.watched.get_mut(user) else {
+        return;
+    };
     match watched.gone_at {
-        Some(at) if at > now => directory.chores.add(at, Chore::Offline { desk: desk.clone(), user: user.clone() }),
+        Some(at) if at > now => directory.chores.add(
+            at,
+            Chore::Offline {
+                desk: desk.clone(),
+                user: user.clone(),
+            },
+        ),
         Some(_) => {
             watched.gone_at = None;
             watched.is_online = false;

@@ -188,7 +188,7 @@ impl Request<'_> {
         if verified {
             return Ok(());
         }
-        let to_sign = self.to_sign(self.path, &query.pairs);
+        let to_sign = self.string_to_sign(self.path, &query.pairs);
         Err(Unauthorized::Signature {
             to_sign: shortened(&to_sign).replace('\n', "\\n"),
             got: shortened(signature),
@@ -243,11 +243,11 @@ impl Request<'_> {
             let paths = paths.clone();
             paths
                 .into_iter()
-                .map(move |path| self.to_sign(&path, pairs))
+                .map(move |path| self.string_to_sign(&path, pairs))
         })
     }
 
-    fn to_sign(&self, path: &str, pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
+    fn string_to_sign(self, path: &str, pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> String {
         let mut text = String::with_capacity(self.method.len() + path.len() + self.query.len() + 2);
         let _ = write!(text, "{}\n{path}\n", self.method);
         let signed = pairs.iter().filter(|(key, _)| key != "auth_signature");

@@ -7,7 +7,7 @@ use crate::protocol::{App, Close};
 use super::{Session, Wish, Wishes};
 
 /// How long a client has to answer a ping; pusher-js gives us the same 30 s.
-pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Session {
     /// A ping or pong frame came: proof of life, no more.

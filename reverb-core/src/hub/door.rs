@@ -1,0 +1,358 @@
+//! The door: connections that speak HTTP. A client is let in or told why not, a plain publish is answered, and anything
+//! else goes to hyper.
+
+use std::sync::Arc;
+
+use crate::app_store::StoreError;
+use crate::http::error::ApiError;
+use crate::http::events::Accepted;
+use crate::http::front::{self, Publish, Request};
+use crate::http::upgrade::Knock;
+use crate::http::websocket::WebSocket;
+use crate::protocol::{App, Close};
+use crate::session::Session;
+
+use super::connection::{Connection, Guest, Role, Stage};
+use super::directory::{Desk, Quota};
+use super::mailbox::{Letter, Slot};
+use super::outbox::Frame;
+use super::publish::{Done, Overloaded, Release};
+use super::shard::Shard;
+use super::{Lookup, poll_once};
+
+/// What became of a front's input.
+pub(super) enum Read {
+    /// It took so many bytes, and there may be more to do.
+    Some(usize),
+    /// Not now.
+    Nothing,
+}
+
+impl Shard {
+    /// Handles the request at the front of a connection that speaks HTTP.
+    pub(super) fn take_request(&mut self, slot: u32, input: &[u8]) -> Read {
+        let now = self.now;
+        let shared = self.shared.clone();
+        let Some(connection) = self.connection(slot) else {
+            return Read::Nothing;
+        };
+        let has_answers = !connection.outbox.is_empty();
+        let Some(front) = connection.front() else {
+            return Read::Nothing;
+        };
+        if input.is_empty() {
+            return Read::Nothing;
+        }
+        let is_trusted = shared.settings.trusts(front.peer);
+        let (used, request) = front::read(input, &shared.settings.path, is_trusted);
+        match request {
+            Request::More { has_head } => {
+                let stage = if has_head { Stage::Body } else { Stage::Head };
+                if std::mem::discriminant(&front.stage) != std::mem::discriminant(&stage) {
+                    front.enter(stage, now);
+                    self.rearm(slot);
+                }
+                Read::Nothing
+            }
+            Request::Knock(knock) => {
+                self.knock(slot, knock);
+                Read::Some(used)
+            }
+            Request::Publish(publish) => match self.publish(slot, &publish) {
+                true => Read::Some(used),
+                false => self.hand_over(slot, input, has_answers),
+            },
+            Request::Other => self.hand_over(slot, input, has_answers),
+            Request::Refuse(error) => {
+                self.say(slot, response(&error, true));
+                self.start_leaving(slot);
+                Read::Some(used)
+            }
+        }
+    }
+
+    /// Gives the stream to hyper, with what was read from it.
+    fn hand_over(&mut self, slot: u32, input: &[u8], has_answers: bool) -> Read {
+        let now = self.now;
+        if has_answers {
+            if let Some(front) = self.connection(slot).and_then(Connection::front) {
+                front.enter(Stage::HandOver, now);
+                self.rearm(slot);
+            }
+            return Read::Nothing;
+        }
+        let Some(connection) = self.remove(slot) else {
+            return Read::Nothing;
+        };
+        if let Role::Front(front) = connection.role {
+            front
+                .listener
+                .hand_over(input.to_vec(), connection.stream, front.peer);
+        }
+        Read::Nothing
+    }
+
+    /// A client wants in: its app is looked up, at once if the store can.
+    fn knock(&mut self, slot: u32, knock: Box<Knock>) {
+        let Some(key) = knock.key().map(str::to_owned) else {
+            return self.open(slot, &knock, Ok(None));
+        };
+        let store = self.shared.store.clone();
+        let lookup = async move { store.find_by_key(&key).await };
+        let (now, shared) = (self.now, self.shared.clone());
+        match poll_once(Box::pin(lookup)) {
+            Ok(found) => self.open(slot, &knock, found),
+            Err(lookup) => {
+                let Some(connection) = self.connection(slot) else {
+                    return;
+                };
+                let at = Slot {
+                    index: slot,
+                    generation: connection.generation,
+                };
+                if let Some(front) = connection.front() {
+                    front.enter(Stage::Lookup, now);
+                }
+                self.rearm(slot);
+                let mailbox = self.mailbox.clone();
+                tokio::spawn(async move {
+                    let found = shared.in_time(lookup).await;
+                    mailbox.send(Letter::Answer {
+                        slot: at,
+                        knock,
+                        found,
+                    });
+                });
+            }
+        }
+    }
+
+    /// The app store has answered: the client comes in, or is told over the socket why not.
+    pub(super) fn open(
+        &mut self,
+        slot: u32,
+        knock: &Knock,
+        found: Result<Option<Arc<App>>, StoreError>,
+    ) {
+        let admitted = self.shared.admit(knock.decide(found));
+        let mut head = String::with_capacity(192);
+        head.push_str(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+        );
+        for (name, value) in knock.answer() {
+            [name, ": ", value, "\r\n"]
+                .iter()
+                .for_each(|part| head.push_str(part));
+        }
+        head.push_str("\r\n");
+        self.say(slot, head.into_bytes().into());
+        match admitted {
+            Ok((app, quota)) => self.seat(slot, app, quota),
+            Err(close) => self.refuse(slot, close),
+        }
+        // A client need not wait for the greeting before it speaks.
+        self.ready.push_back(slot);
+    }
+
+    /// The client is in: its session begins.
+    pub(super) fn seat(&mut self, slot: u32, app: Arc<App>, quota: Quota) {
+        let now = self.now;
+        self.shared.metrics.connected(&app.id);
+        let number = self.apps.enter(quota.desk(), app.clone());
+        let session = Session::new(&app, Self::new_socket_id(), now, &mut self.wishes);
+        let until = session.next_timeout(&app);
+        if let Some(connection) = self.connection(slot) {
+            let socket = WebSocket::default();
+            connection.role = Role::Guest(Guest {
+                app: number,
+                session,
+                socket,
+                _quota: quota,
+                watches: Box::default(),
+            });
+        }
+        self.arm(slot, until);
+        self.carry_out(slot, &app);
+    }
+
+    /// The client is told why it may not come in.
+    pub(super) fn refuse(&mut self, slot: u32, close: Close) {
+        self.shared.metrics.refused(&close);
+        self.close(slot, close);
+    }
+
+    /// A backend publishes. False if somebody else has to see to it.
+    fn publish(&mut self, slot: u32, publish: &Publish<'_>) -> bool {
+        let Publish {
+            app_id,
+            request,
+            is_batch,
+        } = *publish;
+        let store = self.shared.store.clone();
+        let id = app_id.to_owned();
+        let lookup: Lookup = Box::pin(async move { store.find_by_id(&id).await });
+        let Ok(found) = poll_once(lookup) else {
+            return false;
+        };
+        let shared = self.shared.clone();
+        let accepted = found.map_err(ApiError::from).and_then(|app| {
+            let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
+            shared.check_signed(&app, &request)?;
+            Accepted::read(&shared.directory, app, request.body, is_batch, self.now)
+        });
+        match accepted {
+            Ok(accepted) => self.send_out(slot, &accepted),
+            Err(error) => self.reply(slot, response(&error, false)),
+        }
+        true
+    }
+
+    fn send_out(&mut self, slot: u32, accepted: &Accepted<'_>) {
+        let directory = self.shared.directory.clone();
+        let publication = accepted.publication(&directory);
+        let answer = ok(&accepted.answer());
+        let own = Some(self.index);
+        let generation = self
+            .connection(slot)
+            .map_or(0, |connection| connection.generation);
+        let at = Slot {
+            index: slot,
+            generation,
+        };
+        let Some(charges) = publication.reserve(&directory, own) else {
+            // Some shard has enough to do: wait for it, but not here.
+            let (mailbox, now) = (self.mailbox.clone(), self.now);
+            tokio::spawn(async move {
+                let result = publication.send(directory, now).await;
+                mailbox.send(Letter::Published { slot: at, result });
+            });
+            return self.await_delivery(slot, answer);
+        };
+        let waits = !charges.is_empty();
+        let done = if waits {
+            Done::Slot(self.mailbox.clone(), at)
+        } else {
+            Done::Nobody
+        };
+        let release = waits.then(|| Release::new(charges, done));
+        let now = self.now;
+        let desk = publication.desk().clone();
+        publication.post(&directory, own, release.as_ref(), now, |item| {
+            self.hand_out(
+                &desk,
+                item.channel.name.as_str(),
+                &item.message,
+                0,
+                item.except,
+            );
+        });
+        match waits {
+            true => self.await_delivery(slot, answer),
+            false => self.reply_behind(slot, &desk, answer),
+        }
+    }
+
+    fn await_delivery(&mut self, slot: u32, answer: Frame) {
+        let now = self.now;
+        if let Some(front) = self.connection(slot).and_then(Connection::front) {
+            front.enter(Stage::Delivery(answer), now);
+            self.rearm(slot);
+        }
+    }
+
+    /// What a connection published is with all its receivers, or was not taken.
+    pub(super) fn published(&mut self, slot: Slot, result: Result<(), Overloaded>) {
+        let now = self.now;
+        let Some(front) = self.same(slot).and_then(Connection::front) else {
+            return;
+        };
+        let Stage::Delivery(answer) = std::mem::replace(&mut front.stage, Stage::Start) else {
+            return;
+        };
+        front.enter(Stage::Start, now);
+        self.rearm(slot.index);
+        match result {
+            Ok(()) => self.say(slot.index, answer),
+            Err(overloaded) => self.say(slot.index, response(&overloaded.into(), false)),
+        }
+        self.ready.push_back(slot.index);
+    }
+
+    /// Answers a request; the next one may follow.
+    fn reply(&mut self, slot: u32, answer: Frame) {
+        self.await_next(slot);
+        self.say(slot, answer);
+    }
+
+    /// Answers a request once what it published is written, unless much waits to be written.
+    fn reply_behind(&mut self, slot: u32, desk: &Arc<Desk>, answer: Frame) {
+        self.await_next(slot);
+        match self.apps.find(desk).filter(|app| self.apps.is_short(*app)) {
+            Some(app) => self.say_in_ring(slot, app, answer),
+            None => self.say(slot, answer),
+        }
+    }
+
+    fn await_next(&mut self, slot: u32) {
+        let now = self.now;
+        if let Some(front) = self.connection(slot).and_then(Connection::front) {
+            front.enter(Stage::Start, now);
+            self.rearm(slot);
+        }
+    }
+
+    /// The deadline of a front has moved.
+    fn rearm(&mut self, slot: u32) {
+        if let Some(until) = self
+            .connection(slot)
+            .and_then(Connection::front)
+            .map(|front| front.until)
+        {
+            self.arm(slot, until);
+        }
+    }
+
+    /// Calls back a front that waited for its answers to be written.
+    pub(super) fn written(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
+        let Some(front) = connection.front() else {
+            return;
+        };
+        if matches!(front.stage, Stage::HandOver) {
+            front.enter(Stage::Start, now);
+            self.ready.push_back(slot);
+        }
+    }
+}
+
+/// A response 200.
+fn ok(body: &str) -> Frame {
+    if body == "{}" {
+        return EMPTY.with(Frame::clone);
+    }
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes().into()
+}
+
+thread_local! {
+    /// What nearly every publisher gets.
+    static EMPTY: Frame = Frame::from(&b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"[..]);
+}
+
+/// A response that tells an error.
+fn response(error: &ApiError, closes: bool) -> Frame {
+    let body = error.body();
+    let retry = error
+        .retry_after
+        .map(|seconds| format!("retry-after: {seconds}\r\n"))
+        .unwrap_or_default();
+    let close = if closes { "connection: close\r\n" } else { "" };
+    let (status, length) = (error.status, body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{retry}{close}content-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), &body].concat().into()
+}
