@@ -1,4 +1,55 @@
-//! Reverb Pusher: the Pusher Channels protocol as a library.
+//! The Pusher Channels protocol as a library: sessions, a hub that holds all connections, and the HTTP API.
+//!
+//! # The house, and how an event walks through it
+//!
+//! ```text
+//!  clients ──WebSocket──┐                              ┌──HTTP── backends
+//!                       ▼                              ▼
+//!              hub::hear (bytes)   hub::door   http (hyper, or any host's)
+//!                       │                              │  signed? valid?      protocol::auth, protocol::event
+//!                       ▼                              ▼
+//!                 session (rules)               hub::publish                  written out once: protocol::outgoing
+//!                       │ wishes                       │ mail to every shard that holds the channel
+//!                       ▼                              ▼
+//!                hub::perform ──directory──▶ hub::deliver ──outbox──▶ the wire
+//! ```
+//!
+//! Dependencies point downwards only; what lies below knows nothing of what lies above:
+//!
+//! - [`http`] is the door for backends and for hosts like axum; it asks the hub.
+//! - [`hub`] owns the connections. Its documentation says why it is built as it is, with the prices measured.
+//! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
+//! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
+//!
+//! Follow one event: a request comes in by `http::front` (a plain signed publish, read by the shard that accepted the
+//! connection) or by [`http::HubService`] (everything else). `http::events` checks the signature and reads the body into
+//! [`protocol::Event`]s. `hub::publish` writes each out as a [`protocol::Outgoing`], makes room on all shards concerned
+//! and posts it to their mailboxes. `hub::shard` takes it in; `hub::deliver` puts the same bytes into the outbox of every
+//! guest in the room, and writes them when it is that socket's turn. Only then is the publisher answered.
+//!
+//! # Embedding
+//!
+//! ```no_run
+//! use reverb_core::app_store::MemoryApps;
+//! use reverb_core::hub::Hub;
+//! use reverb_core::protocol::App;
+//! use tokio::net::TcpListener;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let app = App::new("1001", "my-key", &std::env::var("APP_SECRET")?)?;
+//!     let hub = Hub::builder(MemoryApps::from([app])).build()?;
+//!     hub.listen(TcpListener::bind("127.0.0.1:6001").await?, hub.service());
+//!     std::future::pending().await
+//! }
+//! ```
+//! In axum, `hub.service()` is a fallback service beside your own routes.
+//!
+//! # Features
+//!
+//! - `hub` (default): the hub, its WebSocket transport and the HTTP API, on tokio. Without it the crate is the pure
+//!   protocol: [`protocol`] and [`session`], which need no runtime.
+
 pub mod protocol;
 pub mod session;
 

@@ -105,7 +105,7 @@ mod tests {
     fn member(id: &str) -> Member {
         Member {
             id: UserId::new(id).expect("an id"),
-            info: format!("{{\"n\":\"{id}\"}}").into(),
+            info: serde_json::json!({ "n": id }).to_string().into(),
         }
     }
 
