@@ -13,11 +13,19 @@ fn app() -> App {
 }
 
 fn check(method: &str, path: &str, query: &str, body: &str) -> Result<(), Unauthorized> {
-    Request { method, path, query, body: body.as_bytes() }.check(&app(), TIME)
+    Request {
+        method,
+        path,
+        query,
+        body: body.as_bytes(),
+    }
+    .check(&app(), TIME)
 }
 
 fn credentials(signature: &str) -> String {
-    format!("auth_key=278d425bdf160c739803&auth_timestamp={TIME}&auth_version=1.0&auth_signature={signature}")
+    format!(
+        "auth_key=278d425bdf160c739803&auth_timestamp={TIME}&auth_version=1.0&auth_signature={signature}"
+    )
 }
 
 /// Signs as an SDK does that signs exactly this.
@@ -28,7 +36,11 @@ fn sign(text: &str) -> String {
 #[test]
 fn channels_are_signed_as_published() {
     let cases = [
-        ("private-foobar", None, "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4"),
+        (
+            "private-foobar",
+            None,
+            "58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4",
+        ),
         (
             "presence-foobar",
             Some(r#"{"user_id":10,"user_info":{"name":"Mr. Pusher"}}"#),
@@ -47,16 +59,27 @@ fn channels_are_signed_as_published() {
     ];
     for (channel, data, signature) in cases {
         let app = app();
-        assert_eq!(HEXLOWER.encode(&auth::channel_signature(&app.secret, SOCKET, channel, data)), signature);
+        assert_eq!(
+            HEXLOWER.encode(&auth::channel_signature(&app.secret, SOCKET, channel, data)),
+            signature
+        );
         let auth = format!("{}:{signature}", app.key);
-        assert_eq!(auth::check_channel(&app, &auth, SOCKET, channel, data), Ok(()));
+        assert_eq!(
+            auth::check_channel(&app, &auth, SOCKET, channel, data),
+            Ok(())
+        );
         // Not for another socket, channel or user, nor in upper case, shortened, or with another key.
-        assert!(auth::check_channel(&app, &auth, SocketId::new(1234, 1235), channel, data).is_err());
+        assert!(
+            auth::check_channel(&app, &auth, SocketId::new(1234, 1235), channel, data).is_err()
+        );
         assert!(auth::check_channel(&app, &auth, SOCKET, "private-other", data).is_err());
         assert!(auth::check_channel(&app, &auth, SOCKET, channel, Some("{}")).is_err());
         assert!(auth::check_channel(&app, &auth.to_uppercase(), SOCKET, channel, data).is_err());
         assert!(auth::check_channel(&app, &auth[..auth.len() - 1], SOCKET, channel, data).is_err());
-        assert!(auth::check_channel(&app, &format!("other:{signature}"), SOCKET, channel, data).is_err());
+        assert!(
+            auth::check_channel(&app, &format!("other:{signature}"), SOCKET, channel, data)
+                .is_err()
+        );
         assert!(auth::check_channel(&app, signature, SOCKET, channel, data).is_err());
     }
 }
@@ -66,20 +89,30 @@ fn a_sign_in_is_signed_as_published() {
     let app = app();
     let signature = "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
     let data = r#"{"id":"12345"}"#;
-    assert_eq!(HEXLOWER.encode(&auth::user_signature(&app.secret, SOCKET, data)), signature);
-    assert_eq!(auth::check_user(&app, &format!("{}:{signature}", app.key), SOCKET, data), Ok(()));
+    assert_eq!(
+        HEXLOWER.encode(&auth::user_signature(&app.secret, SOCKET, data)),
+        signature
+    );
+    assert_eq!(
+        auth::check_user(&app, &format!("{}:{signature}", app.key), SOCKET, data),
+        Ok(())
+    );
 }
 
 #[test]
 fn a_webhook_is_signed_as_published() {
     let body = br#"{"time_ms":1327078148132,"events":[{"name":"channel_occupied","channel":"my-channel"}]}"#;
     let signature = "c19001ae3963ccb13bf618e5b16ba9848e7e74df0993aa0689168e341c6833cf";
-    assert_eq!(HEXLOWER.encode(&auth::webhook_signature(&app().secret, body)), signature);
+    assert_eq!(
+        HEXLOWER.encode(&auth::webhook_signature(&app().secret, body)),
+        signature
+    );
 }
 
 #[test]
 fn requests_are_signed_as_published() {
-    let with_md5 = |md5: &str, signature: &str| format!("{}&body_md5={md5}", credentials(signature));
+    let with_md5 =
+        |md5: &str, signature: &str| format!("{}&body_md5={md5}", credentials(signature));
     let events = with_md5(
         "ec365a775a4cd0599faeb73354201b6f",
         "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c",
@@ -99,15 +132,30 @@ fn requests_are_signed_as_published() {
         "d41d8cd98f00b204e9800998ecf8427e",
         "a36f3524f607276b73975ed0170196bf91c05b5532ef7fe0e1f60ec46e4c3ff0",
     );
-    for info in ["user_count,subscription_count", "user_count%2Csubscription_count"] {
+    for info in [
+        "user_count,subscription_count",
+        "user_count%2Csubscription_count",
+    ] {
         let query = format!("{python}&info={info}");
-        assert_eq!(check("GET", "/apps/3/channels/presence-room", &query, ""), Ok(()), "{info}");
+        assert_eq!(
+            check("GET", "/apps/3/channels/presence-room", &query, ""),
+            Ok(()),
+            "{info}"
+        );
     }
     let terminate = with_md5(
         "99914b932bd37a50b983c5e7c90ae93b",
         "01fa634edeb0cae84115307cad5c23f65a46cd286461b1c89637a3b5871a8f0e",
     );
-    assert_eq!(check("POST", "/apps/3/users/12345/terminate_connections", &terminate, "{}"), Ok(()));
+    assert_eq!(
+        check(
+            "POST",
+            "/apps/3/users/12345/terminate_connections",
+            &terminate,
+            "{}"
+        ),
+        Ok(())
+    );
 }
 
 #[test]
@@ -128,40 +176,92 @@ fn every_sdks_way_to_encode_is_understood() {
     for (signed, sent) in cases {
         let signature = sign(&format!("GET\n{path}\n{base}&{signed}"));
         let query = format!("auth_signature={signature}&{sent}&{base}");
-        assert_eq!(check("GET", path, &query, ""), Ok(()), "{signed} sent as {sent}");
+        assert_eq!(
+            check("GET", path, &query, ""),
+            Ok(()),
+            "{signed} sent as {sent}"
+        );
     }
     let paths = [
-        ("/apps/3/users/a b/terminate_connections", "/apps/3/users/a%20b/terminate_connections"),
-        ("/apps/3/users/a%40b/terminate_connections", "/apps/3/users/a%40b/terminate_connections"),
+        (
+            "/apps/3/users/a b/terminate_connections",
+            "/apps/3/users/a%20b/terminate_connections",
+        ),
+        (
+            "/apps/3/users/a%40b/terminate_connections",
+            "/apps/3/users/a%40b/terminate_connections",
+        ),
         ("/apps/3/channels", "/prefix/apps/3/channels"),
         ("/apps/3/channels/a@b", "/prefix/apps/3/channels/a%40b"),
     ];
     for (signed, sent) in paths {
         let signature = sign(&format!("GET\n{signed}\n{base}"));
-        assert_eq!(check("GET", sent, &credentials(&signature), ""), Ok(()), "{signed} sent as {sent}");
+        assert_eq!(
+            check("GET", sent, &credentials(&signature), ""),
+            Ok(()),
+            "{signed} sent as {sent}"
+        );
     }
 }
 
 #[test]
 fn what_is_wrong_with_a_request_is_said() {
     let path = "/apps/3/channels";
-    let good = sign(&format!("GET\n{path}\nauth_key=278d425bdf160c739803&auth_timestamp={TIME}&auth_version=1.0"));
+    let good = sign(&format!(
+        "GET\n{path}\nauth_key=278d425bdf160c739803&auth_timestamp={TIME}&auth_version=1.0"
+    ));
     let query = credentials(&good);
     assert_eq!(check("GET", path, &query, ""), Ok(()));
-    let error = |query: &str, body: &str| check("GET", path, query, body).expect_err(query).to_string();
+    let error = |query: &str, body: &str| {
+        check("GET", path, query, body)
+            .expect_err(query)
+            .to_string()
+    };
     assert_eq!(error("", ""), "Missing parameter in the query: auth_key");
-    assert_eq!(error(&query.replace("auth_key=2", "auth_key=3"), ""), "auth_key is not a key of this app");
-    assert_eq!(error(&query.replace("=1.0", "=2.0"), ""), "auth_version must be 1.0");
-    assert_eq!(error(&query.replace("1353088179", "soon"), ""), "auth_timestamp must be a number of seconds since 1970");
+    assert_eq!(
+        error(&query.replace("auth_key=2", "auth_key=3"), ""),
+        "auth_key is not a key of this app"
+    );
+    assert_eq!(
+        error(&query.replace("=1.0", "=2.0"), ""),
+        "auth_version must be 1.0"
+    );
+    assert_eq!(
+        error(&query.replace("1353088179", "soon"), ""),
+        "auth_timestamp must be a number of seconds since 1970"
+    );
     assert!(error(&query.replace("1353088179", "1353087578"), "").starts_with("Timestamp expired"));
     assert!(error(&query.replace("1353088179", "1353088780"), "").starts_with("Timestamp expired"));
-    assert_eq!(error(&query, "{}"), "Missing parameter in the query: body_md5");
-    assert_eq!(error(&format!("{query}&body_md5=0"), ""), "body_md5 is not the MD5 of the body as received");
-    assert_eq!(error(&format!("{query}&auth_key=x"), ""), "the parameter \"auth_key\" comes twice");
-    for wrong in [good.to_uppercase(), good[1..].to_owned(), format!("{good}0"), "0".repeat(64), String::new()] {
+    assert_eq!(
+        error(&query, "{}"),
+        "Missing parameter in the query: body_md5"
+    );
+    assert_eq!(
+        error(&format!("{query}&body_md5=0"), ""),
+        "body_md5 is not the MD5 of the body as received"
+    );
+    assert_eq!(
+        error(&format!("{query}&auth_key=x"), ""),
+        "the parameter \"auth_key\" comes twice"
+    );
+    for wrong in [
+        good.to_uppercase(),
+        good[1..].to_owned(),
+        format!("{good}0"),
+        "0".repeat(64),
+        String::new(),
+    ] {
         let text = error(&credentials(&wrong), "");
-        assert!(text.starts_with("Invalid signature: you should have sent HmacSHA256Hex(\"GET\\n/apps/3/channels\\n"), "{text}");
-        assert!(wrong.contains(&good) || !text.contains(&good), "the right signature is never told");
+        assert!(
+            text.starts_with(
+                "Invalid signature: you should have sent HmacSHA256Hex(\"GET\\n/apps/3/channels\\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            wrong.contains(&good) || !text.contains(&good),
+            "the right signature is never told"
+        );
     }
     assert!(Query::parse(&"a=b&".repeat(65)).is_err());
 }
@@ -169,7 +269,9 @@ fn what_is_wrong_with_a_request_is_said() {
 #[test]
 fn clocks_may_differ_by_ten_minutes() {
     for at in [TIME - 600, TIME + 600] {
-        let text = format!("GET\n/apps/3/channels\nauth_key=278d425bdf160c739803&auth_timestamp={at}&auth_version=1.0");
+        let text = format!(
+            "GET\n/apps/3/channels\nauth_key=278d425bdf160c739803&auth_timestamp={at}&auth_version=1.0"
+        );
         let query = credentials(&sign(&text)).replace(&TIME.to_string(), &at.to_string());
         assert_eq!(check("GET", "/apps/3/channels", &query, ""), Ok(()), "{at}");
     }

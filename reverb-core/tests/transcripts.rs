@@ -25,12 +25,22 @@ struct Conversation {
 }
 
 impl Conversation {
-    #[expect(clippy::disallowed_methods, reason = "any instant will do to begin with")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to begin with"
+    )]
     fn new() -> Self {
         let app = App::new("1", "key", "secret").expect("an app");
         let (now, mut wishes) = (Instant::now(), Wishes::default());
         let session = Session::new(&app, SOCKET, now, &mut wishes);
-        let mut conversation = Self { app, session, now, wishes, heard: VecDeque::new(), next_room: 0 };
+        let mut conversation = Self {
+            app,
+            session,
+            now,
+            wishes,
+            heard: VecDeque::new(),
+            next_room: 0,
+        };
         conversation.carry_out();
         conversation
     }
@@ -43,20 +53,33 @@ impl Conversation {
             "!" => self.change(rest),
             ">" => {
                 let text = self.signed(rest);
-                self.session.handle_text(&self.app, &text, self.now, &mut self.wishes);
+                self.session
+                    .handle_text(&self.app, &text, self.now, &mut self.wishes);
                 self.carry_out();
             }
             "~" => {
-                let seconds = rest.strip_suffix('s').and_then(|n| n.parse().ok()).expect("seconds, as ~ 30s");
+                let seconds = rest
+                    .strip_suffix('s')
+                    .and_then(|n| n.parse().ok())
+                    .expect("seconds, as ~ 30s");
                 // Second by second, as a clock would have it.
                 for _ in 0..seconds {
                     self.now += Duration::from_secs(1);
-                    self.session.handle_timeout(&self.app, self.now, &mut self.wishes);
+                    self.session
+                        .handle_timeout(&self.app, self.now, &mut self.wishes);
                     self.carry_out();
                 }
             }
-            "<" => assert_eq!(self.heard.pop_front().as_deref(), Some(rest), "the server says"),
-            "x" => assert_eq!(self.heard.pop_front(), Some(format!("x {rest}")), "the server closes"),
+            "<" => assert_eq!(
+                self.heard.pop_front().as_deref(),
+                Some(rest),
+                "the server says"
+            ),
+            "x" => assert_eq!(
+                self.heard.pop_front(),
+                Some(format!("x {rest}")),
+                "the server closes"
+            ),
             "." => {
                 assert_eq!(rest, "pong", "the client's answer frame");
                 self.session.handle_alive(self.now);
@@ -70,10 +93,16 @@ impl Conversation {
         match name {
             "client_events" if value == "off" => self.app.client_events = ClientEvents::Off,
             "client_events" if value == "all" => self.app.client_events = ClientEvents::All,
-            "channels_per_connection" => self.app.limits.channels_per_connection = value.parse().expect("a number"),
-            "client_events_per_second" => self.app.limits.client_events_per_second = value.parse().expect("a number"),
+            "channels_per_connection" => {
+                self.app.limits.channels_per_connection = value.parse().expect("a number")
+            }
+            "client_events_per_second" => {
+                self.app.limits.client_events_per_second = value.parse().expect("a number")
+            }
             "event_bytes" => self.app.limits.event_bytes = value.parse().expect("a number"),
-            "presence_member_bytes" => self.app.limits.presence_member_bytes = value.parse().expect("a number"),
+            "presence_member_bytes" => {
+                self.app.limits.presence_member_bytes = value.parse().expect("a number")
+            }
             _ => panic!("the transcript changes {name}, which this file does not know"),
         }
     }
@@ -82,13 +111,17 @@ impl Conversation {
     fn signed(&self, text: &str) -> String {
         let secret = &self.app.secret;
         let Some((before, rest)) = text.split_once("«auth ") else {
-            let Some((before, rest)) = text.split_once("«user ") else { return text.to_owned() };
+            let Some((before, rest)) = text.split_once("«user ") else {
+                return text.to_owned();
+            };
             let (data, after) = rest.split_once('»').expect("the signature ends in »");
             let signature = HEXLOWER.encode(&auth::user_signature(secret, SOCKET, data));
             return format!("{before}{}:{signature}{after}", self.app.key);
         };
         let (inner, after) = rest.split_once('»').expect("the signature ends in »");
-        let (channel, data) = inner.split_once(' ').map_or((inner, None), |(channel, data)| (channel, Some(data)));
+        let (channel, data) = inner
+            .split_once(' ')
+            .map_or((inner, None), |(channel, data)| (channel, Some(data)));
         let signature = HEXLOWER.encode(&auth::channel_signature(secret, SOCKET, channel, data));
         format!("{before}{}:{signature}{after}", self.app.key)
     }
@@ -110,14 +143,28 @@ impl Conversation {
 
     fn perform(&mut self, command: Command) -> Option<Outcome> {
         self.next_room += 1;
-        let seat = Seat { room: self.next_room, place: 0 };
+        let seat = Seat {
+            room: self.next_room,
+            place: 0,
+        };
         match command {
             Command::Subscribe { channel, member } => {
                 let welcome = welcome(channel.as_str(), member.as_ref());
-                Some(Outcome::Subscribed { channel, seat, user: member.map(|member| member.id), welcome })
+                Some(Outcome::Subscribed {
+                    channel,
+                    seat,
+                    user: member.map(|member| member.id),
+                    welcome,
+                })
             }
-            Command::Remind { channel, .. } => Some(Outcome::Reminded(welcome(channel.as_str(), None))),
-            Command::SignIn { watchlist, .. } => Some(Outcome::SignedIn { seat, online: Vec::new(), offline: watchlist }),
+            Command::Remind { channel, .. } => {
+                Some(Outcome::Reminded(welcome(channel.as_str(), None)))
+            }
+            Command::SignIn { watchlist, .. } => Some(Outcome::SignedIn {
+                seat,
+                online: Vec::new(),
+                offline: watchlist,
+            }),
             Command::Unsubscribe { .. } => {
                 self.heard.push_back("(left)".to_owned());
                 None
@@ -140,7 +187,9 @@ fn welcome(channel: &str, member: Option<&Member>) -> Welcome {
             Outgoing::presence_succeeded(channel, 1, &ids, &hash)
         },
     );
-    let cached = channel.contains("cache-").then(|| Outgoing::cache_miss(channel));
+    let cached = channel
+        .contains("cache-")
+        .then(|| Outgoing::cache_miss(channel));
     Welcome { succeeded, cached }
 }
 
@@ -160,7 +209,12 @@ fn every_transcript_plays_as_written() {
                 std::panic::resume_unwind(panic);
             }
         }
-        assert_eq!(conversation.heard, VecDeque::<String>::new(), "{}: said and not written down", path.display());
+        assert_eq!(
+            conversation.heard,
+            VecDeque::<String>::new(),
+            "{}: said and not written down",
+            path.display()
+        );
         played += 1;
     }
     assert!(played >= 8, "only {played} transcripts were found");

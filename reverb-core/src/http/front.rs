@@ -153,20 +153,16 @@ fn judge(
     headers: &[httparse::Header<'_>],
     version: u8,
 ) -> Result<Length, &'static str> {
-    let mut previous = 0;
-    for (at, byte) in head.iter().enumerate() {
-        match byte {
-            b'\n' if previous != b'\r' => return Err("a line must end in CR LF"),
-            b' ' | b'\t' if previous == b'\n' => {
-                return Err("a header must not go on in the next line");
-            }
+    for at in memchr::memchr3_iter(b'\r', b'\n', 0, head) {
+        match head[at] {
             0 => return Err("a head must not contain NUL"),
-            _ if previous == b'\r' && *byte != b'\n' && at > 0 => {
-                return Err("a line must end in CR LF");
+            b'\r' if head.get(at + 1) != Some(&b'\n') => return Err("a line must end in CR LF"),
+            b'\n' if at == 0 || head[at - 1] != b'\r' => return Err("a line must end in CR LF"),
+            b'\n' if matches!(head.get(at + 1), Some(b' ' | b'\t')) => {
+                return Err("a header must not go on in the next line");
             }
             _ => {}
         }
-        previous = *byte;
     }
     let all = |name: &'static str| {
         headers

@@ -1,6 +1,6 @@
 //! HTTP: the API that backends publish by, and the door of a service that hosts the hub.
 //!
-//! [`HubService`] is a tower `Service`; [`front`] is the short cut that the hub's own listener takes.
+//! [`HubService`] is a tower `Service`; `front` is the short cut that the hub's own listener takes.
 
 mod channels;
 pub(crate) mod error;

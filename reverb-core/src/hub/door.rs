@@ -2,6 +2,7 @@
 //! else goes to hyper.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::app_store::StoreError;
 use crate::http::error::ApiError;
@@ -16,9 +17,9 @@ use super::connection::{Connection, Guest, Role, Stage};
 use super::directory::{Desk, Quota};
 use super::mailbox::{Letter, Slot};
 use super::outbox::Frame;
+use super::poll_once;
 use super::publish::{Done, Overloaded, Release};
 use super::shard::Shard;
-use super::{Lookup, poll_once};
 
 /// What became of a front's input.
 pub(super) enum Read {
@@ -188,13 +189,15 @@ impl Shard {
             request,
             is_batch,
         } = *publish;
-        let store = self.shared.store.clone();
-        let id = app_id.to_owned();
-        let lookup: Lookup = Box::pin(async move { store.find_by_id(&id).await });
-        let Ok(found) = poll_once(lookup) else {
+        let shared = self.shared.clone();
+        // A store that has to think about it is asked again by hyper's task, which can wait.
+        let mut lookup = shared.store.find_by_id(app_id);
+        let Poll::Ready(found) = lookup
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        else {
             return false;
         };
-        let shared = self.shared.clone();
         let accepted = found.map_err(ApiError::from).and_then(|app| {
             let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
             shared.check_signed(&app, &request)?;

@@ -47,6 +47,10 @@ impl Text<'_> {
 
     fn decoded(&self) -> Cow<'_, str> {
         match self {
+            // Most names have nothing escaped in them.
+            Self::Token(token) if !token.contains('\\') => {
+                Cow::Borrowed(&token[1..token.len() - 1])
+            }
             Self::Token(token) => json::string(token).unwrap_or_default(),
             Self::Plain(text) => Cow::Borrowed(text),
         }

@@ -32,6 +32,10 @@ impl Rate {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do to begin with"
+)]
 mod tests {
     use super::*;
 
