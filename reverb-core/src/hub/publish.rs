@@ -64,8 +64,11 @@ impl Publication {
             bytes: 0,
         };
         for event in events {
-            for name in event.channels() {
-                publication.add(directory, app, event, name);
+            for (n, name) in event.channels().enumerate() {
+                // Named twice is told once.
+                if !event.channels().take(n).any(|earlier| earlier == name) {
+                    publication.add(directory, app, event, name);
+                }
             }
         }
         publication

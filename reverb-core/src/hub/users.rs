@@ -4,7 +4,7 @@
 //! then reads the state, and changes are numbered, so that no change is missed or told twice. A user who goes counts as
 //! there for [`GRACE`] more: a page that is loaded again is no absence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,12 @@ use super::mailbox::Letter;
 /// How long a user may be away without being called offline.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// The watched users of one app.
+/// Who of one app's users is online, and who is watched.
+///
+/// Its lock is taken while a channel's is held, never the other way round.
 #[derive(Debug, Default)]
 pub(super) struct Users {
+    online: HashSet<UserId>,
     watched: HashMap<UserId, Watched>,
 }
 
@@ -63,7 +66,7 @@ impl Watched {
 
 impl Users {
     pub(super) fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.online.is_empty() && self.watched.is_empty()
     }
 }
 
@@ -76,16 +79,11 @@ pub(super) fn watch(
     shard: usize,
 ) -> (bool, u64) {
     let mut users = desk.users.lock();
-    let watched = users.watched.entry(user.clone()).or_insert_with(|| {
-        // With the lock held: whoever comes or goes now finds the entry and corrects it.
-        let is_online = desk
-            .channel(ChannelName::of_user(user.as_str()).as_str())
-            .is_some_and(|c| c.is_occupied());
-        Watched {
-            is_online,
-            gone_at: None,
-            watchers: vec![0; directory.mailboxes.len()].into(),
-        }
+    let Users { online, watched } = &mut *users;
+    let watched = watched.entry(user.clone()).or_insert_with(|| Watched {
+        is_online: online.contains(user),
+        gone_at: None,
+        watchers: vec![0; directory.mailboxes.len()].into(),
     });
     watched.watchers[shard] += 1;
     (watched.is_online, directory.number())
@@ -116,6 +114,7 @@ fn user_id(channel: &ChannelName) -> UserId {
 /// A user's first connection signed in.
 pub(super) fn came(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelName) {
     let mut users = desk.users.lock();
+    users.online.insert(user_id(channel));
     let Some(watched) = users.watched.get_mut(user_of(channel)) else {
         return;
     };
@@ -128,6 +127,10 @@ pub(super) fn came(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelNam
 /// A user's last connection went.
 pub(super) fn left(directory: &Directory, desk: &Arc<Desk>, channel: &ChannelName, now: Instant) {
     let mut users = desk.users.lock();
+    users.online.remove(user_of(channel));
+    if users.online.is_empty() {
+        users.online.shrink_to_fit();
+    }
     let Some(watched) = users.watched.get_mut(user_of(channel)) else {
         return;
     };
