@@ -1,0 +1,56 @@
+//! [`Site`]: what the server answers besides the hub: whether it is up.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use reverb_core::http::HubService;
+use tower_service::Service;
+
+/// `/up` and `/health`, and the hub for everything else.
+#[derive(Clone, Debug)]
+pub struct Site {
+    hub: HubService,
+}
+
+impl Site {
+    /// The site around this hub.
+    #[must_use]
+    pub fn new(hub: HubService) -> Self {
+        Self { hub }
+    }
+}
+
+impl Service<Request<Incoming>> for Site {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            // As Laravel Reverb answers.
+            "/up" if is_read => Box::pin(async { Ok(healthy(r#"{"health":"OK"}"#)) }),
+            "/health" if is_read => Box::pin(async { Ok(healthy(r#"{"status":"healthy"}"#)) }),
+            _ => self.hub.call(request),
+        }
+    }
+}
+
+fn healthy(body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
