@@ -17,14 +17,14 @@ Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_SERVER_HOST, REVERB_SERVER_PORT     same as --host and --port
   REVERB_SERVER_PATH                         prefix in front of /app and /apps
   REVERB_CONFIG, REVERB_DATA_DIR             same as --config and --data-dir
-  REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is not
-                                             this server itself; for `app show`
+  REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is
+                                             another address; for `app show`
   REVERB_APP_ID, REVERB_APP_KEY,
   REVERB_APP_SECRET                          an app, besides those in the file;
                                              the next four are settings of it
   REVERB_APP_MAX_CONNECTIONS                 default: no limit
   REVERB_APP_ACTIVITY_TIMEOUT                seconds; default: 30
-  REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM       none, members or all; default: members
+  REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM       none, members (default) or all
   REVERB_APP_ALLOWED_ORIGINS                 hosts, with commas; default: *
   TOKIO_WORKER_THREADS                       default: one per processor
   RUST_LOG, NO_COLOR                         same as --log; no colours";
@@ -52,7 +52,7 @@ pub enum Command {
     /// Run the server; also what happens without a command
     #[default]
     Serve,
-    /// Check the configuration, and show what is in force and where it comes from
+    /// Check the configuration; show what is in force, and from where
     CheckConfig,
     /// List the apps, or show what the clients and backends of one need
     App {
@@ -77,7 +77,7 @@ pub enum AppCommand {
 /// Settings on the command line: they win over environment, `.env` and file.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Flags {
-    /// Address to listen on; 0.0.0.0 for all [default: 127.0.0.1]
+    /// Address to listen on [default: 127.0.0.1]
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = crate::config::values::host)]
     pub host: Option<String>,
     /// Port to listen on; 0 for any free one [default: 8080]
@@ -86,13 +86,13 @@ pub struct Flags {
     /// Configuration file, in TOML [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the server keeps the app it made [default: data]
+    /// Where the server keeps its own app [default: data]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Read this file instead of .env in the working folder
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
-    /// How much to log: error, warn, info, debug, trace [default: info]
+    /// error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<String>,
 }

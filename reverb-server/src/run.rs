@@ -49,7 +49,7 @@ pub async fn serve(mut config: Config, capacity: Capacity) -> Result<(), RunErro
     // Nobody may be reading.
     let _ = io::stdout().write_all(greeting.as_bytes());
     let (stop, stops) = oneshot::channel();
-    let mut running = std::pin::pin!(run(&config, listener, async {
+    let mut running = std::pin::pin!(run(&config, capacity, listener, async {
         let _ = stops.await;
     }));
     tokio::select! {
@@ -72,10 +72,11 @@ pub async fn serve(mut config: Config, capacity: Capacity) -> Result<(), RunErro
 /// The hub does not take what the configuration says.
 pub async fn run(
     config: &Config,
+    capacity: Capacity,
     listener: TcpListener,
     stops: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let hub = wire(config)?;
+    let hub = wire(config, capacity)?;
     hub.listen(listener, Site::new(hub.service()));
     stops.await;
     let connections = hub.sizes().connections;
@@ -86,11 +87,15 @@ pub async fn run(
 }
 
 /// Joins the house together. Read this to see what a server is made of.
-fn wire(config: &Config) -> Result<Hub, BuildError> {
-    Hub::builder(MemoryApps::new(config.apps.iter().cloned()))
+fn wire(config: &Config, capacity: Capacity) -> Result<Hub, BuildError> {
+    let hub = Hub::builder(MemoryApps::new(config.apps.iter().cloned()))
         .path(&config.path)
-        .trusted_proxies(config.trusted_proxies.iter().copied())
-        .build()
+        .trusted_proxies(config.trusted_proxies.iter().copied());
+    match capacity.connections {
+        // A client that is told why waits; one that meets a server without open files only sees a broken connection.
+        Some(connections) => hub.max_connections(connections).build(),
+        None => hub.build(),
+    }
 }
 
 /// How long saying good-bye takes: clients come back at once, and whoever takes them shall not get all in one moment.

@@ -78,12 +78,11 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let Some(inner) = path
+    // Outside of the prefix nothing is ours; a client is told so over its socket.
+    let inner = path
         .strip_prefix(prefix)
-        .filter(|inner| inner.starts_with('/'))
-    else {
-        return (0, Request::Other);
-    };
+        .filter(|inner| inner.starts_with('/'));
+    let inner = inner.unwrap_or_default();
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
         let is_tls = is_trusted
             && header("x-forwarded-proto")

@@ -71,11 +71,7 @@ impl HubService {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = request.uri().path().to_owned();
-        let inner = self
-            .shared
-            .settings
-            .within(&path)
-            .ok_or_else(ApiError::not_found)?;
+        let inner = self.shared.settings.within(&path).unwrap_or_default();
         let upgrade = request
             .headers()
             .get(UPGRADE)

@@ -259,3 +259,114 @@ fn set<T>(field: &mut T, found: Option<Found<T>>) {
         *field = found.value;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reverb_core::protocol::ClientEvents;
+
+    /// Every key there is, none with its default.
+    const WHOLE: &str = r#"
+        host = "0.0.0.0"
+        port = 6001
+        path = "/x"
+        activity_timeout = 60
+        trusted_proxies = ["10.0.0.0/8"]
+        [[apps]]
+        id = "1001"
+        key = "app-key"
+        secret = "app-secret"
+        name = "Shop"
+        active = false
+        allowed_origins = ["shop.test"]
+        client_events = "all"
+        max_connections = 400
+        subscription_count = true
+        watchlist = false
+        force_tls = true
+        [apps.limits]
+        client_events_per_second = 1
+        events_per_second = 2
+        reads_per_second = 3
+        channel_name_length = 4
+        event_name_length = 5
+        event_bytes = 6
+        channels_per_event = 7
+        batch_size = 8
+        channels_per_connection = 9
+        presence_members = 10
+        presence_member_bytes = 11
+        cache_seconds = 12
+    "#;
+
+    #[test]
+    fn every_key_of_the_file_arrives() {
+        let file = read("reverb.toml", WHOLE).expect("a good file");
+        assert_eq!(
+            file.host.map(|found| found.value).as_deref(),
+            Some("0.0.0.0")
+        );
+        assert_eq!(
+            file.port.map(|found| (found.value, found.from)),
+            Some((6001, "reverb.toml:3".to_owned()))
+        );
+        assert_eq!(file.path.map(|found| found.value).as_deref(), Some("/x"));
+        assert_eq!(
+            file.activity_timeout.map(|found| found.value.as_secs()),
+            Some(60)
+        );
+        assert_eq!(file.trusted_proxies.map(|found| found.value.len()), Some(1));
+        let app = &file.apps[0].value;
+        assert_eq!(
+            (app.id.as_str(), app.key.as_str(), app.secret.reveal()),
+            ("1001", "app-key", "app-secret")
+        );
+        assert_eq!(
+            (app.name.as_str(), app.active, app.client_events),
+            ("Shop", false, ClientEvents::All)
+        );
+        assert_eq!(
+            (app.allowed_origins.hosts(), app.max_connections),
+            (&["shop.test".to_owned()][..], Some(400))
+        );
+        assert_eq!(
+            (app.subscription_count, app.watchlist, app.force_tls),
+            (true, false, true)
+        );
+        let limits = toml::to_string(&app.limits).expect("limits are numbers");
+        let written = WHOLE.split_once("[apps.limits]").expect("limits").1;
+        assert_eq!(
+            limits.split_whitespace().collect::<Vec<_>>(),
+            written.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_known_keys_are_those_that_there_are() {
+        let limits = toml::Table::try_from(Limits::default()).expect("limits are numbers");
+        let mut known = LIMITS.to_vec();
+        known.sort_unstable();
+        assert_eq!(limits.keys().collect::<Vec<_>>(), known);
+    }
+
+    #[test]
+    fn an_empty_file_says_nothing_and_a_rate_may_be_lifted() {
+        assert!(read("f", "").expect("a good file").apps.is_empty());
+        let text = "[[apps]]\nid = \"1\"\nkey = \"k\"\nsecret = \"s\"\n[apps.limits]\nclient_events_per_second = 0\n";
+        let file = read("f", text).expect("a good file");
+        assert_eq!(file.apps[0].value.limits.client_events_per_second, 0);
+        assert_eq!(
+            file.apps[0].value.limits.event_bytes,
+            Limits::default().event_bytes
+        );
+    }
+
+    #[test]
+    fn a_file_of_apps_holds_nothing_else() {
+        let problems = read_apps("apps.toml", "port = 1\n").expect_err("a problem");
+        assert_eq!(
+            problems[0].to_string(),
+            "apps.toml:1:1: port: unknown key; it belongs into the file that --config names"
+        );
+    }
+}

@@ -175,33 +175,27 @@ impl Config {
         self.apps.push(app.value);
     }
 
+    /// The app that an earlier start has made counts only where nobody configured one.
     fn with_app_of_data_folder(mut self) -> Result<Self, ConfigError> {
+        use io::ErrorKind::{NotADirectory, NotFound};
         let path = first_app::path(&self.data_dir);
         let name = path.display().to_string();
+        if !self.apps.is_empty() {
+            if path.exists() {
+                let note = format!("apps are configured, so the one in {name} is not used");
+                self.notes.push(note);
+            }
+            return Ok(self);
+        }
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            // NotADirectory: whoever writes it will say so.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(self);
-            }
-            // Nobody needs it.
-            Err(_) if !self.apps.is_empty() => return Ok(self),
+            // Of a folder that can be none, whoever wants to write there will tell.
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(self),
             Err(source) => {
                 let why = "holds the server's own app".to_owned();
                 return Err(ConfigError::Unreadable { path, why, source });
             }
         };
-        if !self.apps.is_empty() {
-            self.notes.push(format!(
-                "apps are configured, so the one in {name} is not used"
-            ));
-            return Ok(self);
-        }
         let apps = file::read_apps(&name, &text).map_err(ConfigError::Invalid)?;
         if apps.is_empty() {
             return Err(ConfigError::Invalid(vec![Problem {
@@ -214,9 +208,7 @@ impl Config {
         self.warnings.extend(first_app::exposed(&path));
         for mut app in apps {
             app.value.activity_timeout = self.activity_timeout;
-            self.origins
-                .insert(format!("app {}", app.value.id), app.from);
-            self.apps.push(app.value);
+            self.add_app(app);
         }
         Ok(self)
     }

@@ -58,6 +58,10 @@ pub(super) fn show(config: &Config) -> String {
     }
     for app in &config.apps {
         lines.app(app, config.origin(&format!("app {}", app.id)));
+        if app.activity_timeout != config.activity_timeout {
+            let seconds = app.activity_timeout.as_secs();
+            let _ = writeln!(lines.0, "# activity_timeout: {seconds} (of this app)");
+        }
     }
     if config.apps.is_empty() {
         let file = first_app::path(&config.data_dir);
