@@ -30,7 +30,7 @@ pub(super) fn list(desk: &Desk, query: &Query<'_>) -> Result<String, ApiError> {
     }
     let mut body = String::from(r#"{"channels":{"#);
     let mut separator = "";
-    desk.for_each_occupied(prefix, |channel| {
+    for channel in desk.occupied(prefix) {
         body.push_str(separator);
         separator = ",";
         push_string(&mut body, channel.name.as_str());
@@ -46,7 +46,7 @@ pub(super) fn list(desk: &Desk, query: &Query<'_>) -> Result<String, ApiError> {
             info.user_count.then_some(users),
             info.subscription_count.then_some(connections),
         );
-    });
+    }
     body.push_str("}}");
     Ok(body)
 }

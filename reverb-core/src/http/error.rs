@@ -16,6 +16,8 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
     /// When to try again, in seconds.
     pub(crate) retry_after: Option<u64>,
+    /// Whether the rest of the request may still be on its way, so that nothing can follow it on this connection.
+    pub(crate) closes: bool,
 }
 
 impl ApiError {
@@ -24,6 +26,7 @@ impl ApiError {
             status,
             message: message.into(),
             retry_after: None,
+            closes: false,
         }
     }
 

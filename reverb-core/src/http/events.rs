@@ -42,6 +42,9 @@ impl<'a> Accepted<'a> {
             true => {
                 let events = Event::parse_batch(body)?;
                 let (count, max) = (events.len(), limits.batch_size);
+                if count == 0 {
+                    return Err(InvalidEvent::Missing("batch").into());
+                }
                 if count > max {
                     return Err(InvalidEvent::LargeBatch { count, max }.into());
                 }
@@ -113,19 +116,18 @@ impl<'a> Accepted<'a> {
         }
     }
 
+    /// A user's own channel has no figures.
     fn figures(&self, body: &mut String, channel: &str, info: Info) {
+        let kind = ChannelKind::of(channel);
         let occupancy = self
             .desk
             .channel(channel)
             .map(|channel| channel.occupancy())
             .unwrap_or_default();
-        let users =
-            (info.user_count && ChannelKind::of(channel).is_presence()).then_some(occupancy.users);
-        push_counts(
-            body,
-            users,
-            info.subscription_count.then_some(occupancy.connections),
-        );
+        let users = (info.user_count && kind.is_presence()).then_some(occupancy.users);
+        let connections =
+            (info.subscription_count && kind != ChannelKind::User).then_some(occupancy.connections);
+        push_counts(body, users, connections);
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::protocol::auth;
 
 use super::error::ApiError;
-use super::upgrade::{Knock, NoHandshake};
+use super::upgrade::{self, Knock, NoHandshake};
 
 /// Largest head of a request in bytes.
 const MOST_HEAD: usize = 16 * 1024;
@@ -84,10 +84,11 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
         .filter(|inner| inner.starts_with('/'));
     let inner = inner.unwrap_or_default();
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
-        let is_tls = is_trusted
-            && header("x-forwarded-proto")
-                .is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
-        return match Knock::read(inner, query, is_tls, header) {
+        let is_tls = is_trusted && header("x-forwarded-proto").is_some_and(upgrade::is_tls);
+        let lines = request.headers.iter();
+        let lines =
+            lines.filter_map(|line| Some((line.name, std::str::from_utf8(line.value).ok()?)));
+        return match Knock::read(inner, query, is_tls, lines) {
             Ok(knock) => (head, Request::Knock(Box::new(knock))),
             // hyper answers these, and may speak the other protocol's name.
             Err(NoHandshake::UpgradeRequired) => (0, Request::Other),

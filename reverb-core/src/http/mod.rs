@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -91,16 +91,21 @@ impl HubService {
             ));
         }
         let (parts, body) = request.into_parts();
-        let body = read_body(body).await?;
         let query = parts.uri.query().unwrap_or_default();
-        let signed = auth::Request {
+        let mut signed = auth::Request {
             method: parts.method.as_str(),
             path: &path,
             query,
-            body: &body,
+            body: &[],
         };
-        let call = self.shared.signed(route.app.as_deref(), &signed).await?;
-        self.perform(&route.action, &call, query, &body).await
+        // Who does not even claim to be an app's backend is not read further.
+        let app = self.shared.claimed(route.app.as_deref(), &signed).await?;
+        let body = read_body(body).await?;
+        signed.body = &body;
+        self.shared.check_signed(&app, &signed)?;
+        let desk = self.shared.directory.desk(&app);
+        self.perform(&route.action, &Call { app, desk }, query, &body)
+            .await
     }
 
     async fn perform(
@@ -154,19 +159,24 @@ impl HubService {
         mut request: Request<B>,
     ) -> Result<Response<Body>, ApiError> {
         let headers = request.headers();
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let is_tls = self.shared.settings.is_tls(
-            request.extensions().get::<Peer>().map(|peer| peer.0),
-            header("x-forwarded-proto"),
-        );
+        let forwarded = headers
+            .get("x-forwarded-proto")
+            .and_then(|value| value.to_str().ok());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let is_tls = self.shared.settings.is_tls(peer, forwarded);
         let query = request.uri().query().unwrap_or_default();
-        let knock = Knock::read(path, query, is_tls, header).map_err(|none| match none {
-            NoHandshake::UpgradeRequired => ApiError::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "connect with a WebSocket client (Upgrade: websocket, version 13)",
-            ),
-            NoHandshake::Bad(why) => ApiError::bad_request(why),
-        })?;
+        let lines = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let lines: Vec<_> = lines.collect();
+        let knock =
+            Knock::read(path, query, is_tls, lines.iter().copied()).map_err(|none| match none {
+                NoHandshake::UpgradeRequired => ApiError::new(
+                    StatusCode::UPGRADE_REQUIRED,
+                    "connect with a WebSocket client (Upgrade: websocket, version 13)",
+                ),
+                NoHandshake::Bad(why) => ApiError::bad_request(why),
+            })?;
         let mut response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header("Upgrade", "websocket")
@@ -180,7 +190,11 @@ impl HubService {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             let found = match knock.key() {
-                Some(key) => self.shared.store.find_by_key(key).await,
+                Some(key) => {
+                    self.shared
+                        .in_time(self.shared.store.find_by_key(key))
+                        .await
+                }
                 None => Ok(None),
             };
             if let Ok(upgraded) = upgrade.await {
@@ -198,16 +212,15 @@ pub(crate) struct Call {
 }
 
 impl Shared {
-    /// Finds the app of a request, by the id in the path or else by its key, and checks the signature.
-    async fn signed(
+    /// Finds the app that a request says it is from, by the id in the path or else by its key.
+    async fn claimed(
         &self,
         id: Option<&str>,
         request: &auth::Request<'_>,
-    ) -> Result<Call, ApiError> {
+    ) -> Result<Arc<App>, ApiError> {
         let app = match id {
             Some(id) => self
-                .store
-                .find_by_id(id)
+                .in_time(self.store.find_by_id(id))
                 .await?
                 .ok_or_else(|| ApiError::no_app(id))?,
             None => {
@@ -215,15 +228,13 @@ impl Shared {
                 let key = query
                     .get("auth_key")
                     .ok_or(auth::Unauthorized::Missing("auth_key"))?;
-                self.store
-                    .find_by_key(key)
+                self.in_time(self.store.find_by_key(key))
                     .await?
                     .ok_or(auth::Unauthorized::Key)?
             }
         };
-        self.check_signed(&app, request)?;
-        let desk = self.directory.desk(&app);
-        Ok(Call { app, desk })
+        request.check_claims(&app, self.clock.unix_time().as_secs())?;
+        Ok(app)
     }
 
     /// Checks that the app signed this request and may be used.
@@ -264,6 +275,9 @@ impl Route {
     fn find(path: &str) -> Option<Self> {
         let decoded = |segment: &str| auth::decode(segment, false).into_owned();
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        if segments.contains(&"") {
+            return None;
+        }
         let action = match segments[..] {
             ["apps", _, "events"] => Action::Publish { is_batch: false },
             ["apps", _, "batch_events"] => Action::Publish { is_batch: true },
@@ -300,10 +314,14 @@ where
     B: http_body::Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let broken = |status, message: &str| ApiError {
+        closes: true,
+        ..ApiError::new(status, message)
+    };
     let too_large = || {
-        ApiError::new(
+        broken(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a body may have at most {MOST_BODY} bytes"),
+            &format!("a body may have at most {MOST_BODY} bytes"),
         )
     };
     if body.size_hint().lower() > MOST_BODY as u64 {
@@ -313,8 +331,8 @@ where
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(ApiError::bad_request("the body broke off")),
-        Err(_) => Err(ApiError::new(
+        Ok(Err(_)) => Err(broken(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err(broken(
             StatusCode::REQUEST_TIMEOUT,
             "the body took too long",
         )),
@@ -336,6 +354,9 @@ fn failure(error: &ApiError) -> Response<Body> {
     if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
+    if error.closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     match error.status {
         StatusCode::METHOD_NOT_ALLOWED => {
             let allow = if error.message.ends_with("POST") {
@@ -348,10 +369,6 @@ fn failure(error: &ApiError) -> Response<Body> {
         StatusCode::UPGRADE_REQUIRED => {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert("Sec-WebSocket-Version", HeaderValue::from_static("13"));
-        }
-        // The rest of the body is still on its way: nothing can follow it on this connection.
-        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
-            headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
     }

@@ -32,19 +32,25 @@ pub(crate) enum NoHandshake {
 }
 
 impl Knock {
-    /// Reads a request: its path within ours, its query, its headers by lower-case name.
+    /// Reads a request: its path within ours, its query, its header lines.
     pub(crate) fn read<'a>(
         path: &str,
         query: &str,
         is_tls: bool,
-        header: impl Fn(&str) -> Option<&'a str>,
+        headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     ) -> Result<Self, NoHandshake> {
-        let has = |name: &str, token: &str| {
-            header(name).is_some_and(|value| {
-                value
-                    .split(',')
-                    .any(|item| item.trim().eq_ignore_ascii_case(token))
-            })
+        let lines = |name: &'static str| {
+            headers
+                .clone()
+                .filter(move |line| line.0.eq_ignore_ascii_case(name))
+                .map(|line| line.1)
+        };
+        let header = |name| lines(name).next();
+        // A list may be spread over several lines. RFC 9110 section 5.3.
+        let has = |name, token: &str| {
+            lines(name)
+                .flat_map(|line| line.split(','))
+                .any(|item| item.trim().eq_ignore_ascii_case(token))
         };
         if !has("upgrade", "websocket") {
             return Err(NoHandshake::UpgradeRequired);
@@ -127,20 +133,26 @@ impl Knock {
     }
 }
 
+/// Whether this `X-Forwarded-Proto` says that the client came by TLS. Traefik writes `wss`; of several proxies the first
+/// is the one that the client came to.
+pub(crate) fn is_tls(forwarded: &str) -> bool {
+    let proto = forwarded.split(',').next().unwrap_or_default().trim();
+    proto.eq_ignore_ascii_case("https") || proto.eq_ignore_ascii_case("wss")
+}
+
 /// 5, 6 and 7 are spoken, and 4, which lacks nothing that we need; without a version it is the newest.
 fn check_protocol(query: &str) -> Result<(), Close> {
     let values = query.split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, version)) = values.into_iter().find(|(name, _)| *name == "protocol") else {
         return Ok(());
     };
+    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Close::BAD_VERSION);
+    }
     match version.parse::<u32>() {
         Ok(4..=7) => Ok(()),
-        Ok(_) => Err(Close::UNSUPPORTED_PROTOCOL),
         // Too large for a number is a number all the same.
-        Err(_) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => {
-            Err(Close::UNSUPPORTED_PROTOCOL)
-        }
-        Err(_) => Err(Close::BAD_VERSION),
+        _ => Err(Close::UNSUPPORTED_PROTOCOL),
     }
 }
 
@@ -168,13 +180,9 @@ mod tests {
     ];
 
     fn knock(path: &str, query: &str, more: &[(&str, &'static str)]) -> Result<Knock, NoHandshake> {
-        let header = |name: &str| {
-            more.iter()
-                .chain(&GOOD)
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| *value)
-        };
-        Knock::read(path, query, false, header)
+        let is_replaced = |name: &str| more.iter().any(|line| line.0 == name);
+        let good = GOOD.iter().filter(|line| !is_replaced(line.0));
+        Knock::read(path, query, false, more.iter().chain(good).copied())
     }
 
     fn app() -> Result<Option<Arc<App>>, StoreError> {
@@ -246,6 +254,12 @@ mod tests {
         );
         assert_eq!(chosen("a, b").as_deref(), Some("a"));
         assert_eq!(chosen("").as_deref(), None);
+    }
+
+    #[test]
+    fn a_list_may_be_spread_over_several_lines() {
+        let lines = [("connection", "keep-alive"), ("Connection", "upgrade")];
+        assert!(knock("/app/key", "", &lines).is_ok());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct WebSocket {
 struct Partial {
     is_text: bool,
     payload: Vec<u8>,
+    /// How much of the payload is known to be UTF-8, so that many small frames are not checked again and again.
+    valid: usize,
 }
 
 /// What the next bytes say.
@@ -107,6 +109,7 @@ impl WebSocket {
                     false => self.keep(Box::new(Partial {
                         is_text,
                         payload: payload.to_vec(),
+                        valid: 0,
                     })),
                 }
             }
@@ -114,11 +117,14 @@ impl WebSocket {
         }
     }
 
-    fn keep(&mut self, partial: Box<Partial>) -> Heard<'static> {
+    fn keep(&mut self, mut partial: Box<Partial>) -> Heard<'static> {
         // Text that is wrong already need not be waited for; it may end within a character.
-        let wrong = |e: std::str::Utf8Error| e.error_len().is_some();
-        if partial.is_text && std::str::from_utf8(&partial.payload).is_err_and(wrong) {
-            return Heard::Fail(Close::NOT_UTF8);
+        if partial.is_text {
+            match std::str::from_utf8(&partial.payload[partial.valid..]) {
+                Ok(_) => partial.valid = partial.payload.len(),
+                Err(error) if error.error_len().is_some() => return Heard::Fail(Close::NOT_UTF8),
+                Err(error) => partial.valid += error.valid_up_to(),
+            }
         }
         self.partial = Some(partial);
         Heard::Fragment

@@ -27,7 +27,7 @@ pub(super) struct LocalApp {
     /// The rooms by name.
     pub(super) rooms: HashMap<ChannelName, u32>,
     /// Who watches each user, and from which number on changes are news.
-    pub(super) watchers: HashMap<UserId, Vec<(u32, u64)>>,
+    pub(super) watchers: HashMap<UserId, HashMap<u32, u64>>,
     guests: usize,
     ring: VecDeque<Ride>,
 }
@@ -56,7 +56,7 @@ impl Apps {
     }
 
     /// A guest came. Returns the number of its app.
-    pub(super) fn enter(&mut self, desk: &Arc<Desk>, app: Arc<App>) -> u32 {
+    pub(super) fn enter(&mut self, desk: &Arc<Desk>) -> u32 {
         let number = self.find(desk).unwrap_or_else(|| {
             let number = self.free.pop().unwrap_or_else(|| {
                 self.apps.push(None);
@@ -64,7 +64,7 @@ impl Apps {
             });
             self.by_desk.insert(Self::key(desk), number);
             let local = LocalApp {
-                app: app.clone(),
+                app: desk.app(),
                 desk: desk.clone(),
                 rooms: HashMap::new(),
                 watchers: HashMap::new(),
@@ -74,10 +74,15 @@ impl Apps {
             self.apps[number as usize] = Some(Box::new(local));
             number
         });
-        let local = self.get_mut(number);
-        local.app = app;
-        local.guests += 1;
+        self.get_mut(number).guests += 1;
         number
+    }
+
+    /// The app of this desk has changed: what it says now holds for its guests here.
+    pub(super) fn renew(&mut self, desk: &Arc<Desk>) {
+        if let Some(number) = self.find(desk) {
+            self.get_mut(number).app = desk.app();
+        }
     }
 
     /// A guest left. With the last one the app is forgotten, and what waits in its ring is returned.

@@ -15,7 +15,7 @@ use crate::session::{Refusal, Welcome};
 
 use super::chores::Chore;
 use super::directory::{Desk, Directory, Shards};
-use super::mailbox::{Letter, Parcel};
+use super::mailbox::{Letter, Parcel, Slot};
 use super::presence::Presence;
 use super::publish::{Item, Release};
 
@@ -122,6 +122,11 @@ impl Channel {
         !self.shards().is_empty()
     }
 
+    /// Whether nothing keeps it: it was opened and not used.
+    pub(super) fn is_bare(&self) -> bool {
+        self.kind.is_cache() && !self.is_occupied() && self.state.lock().remembered.is_none()
+    }
+
     /// Who is there, in numbers.
     pub(crate) fn occupancy(&self) -> Occupancy {
         self.state.lock().occupancy()
@@ -207,10 +212,27 @@ impl Channel {
         }
     }
 
-    /// What a subscriber is told first, once more, and the number of the last change in it.
-    pub(super) fn remind(&self, directory: &Directory, now: Instant) -> (u64, Welcome) {
+    /// Tells a subscriber once more what it was told first. Where notices are numbered this goes by the shard's mailbox,
+    /// behind what was posted before it, and so behind nothing that it contains.
+    pub(super) fn remind(
+        &self,
+        directory: &Directory,
+        shard: usize,
+        slot: Slot,
+        now: Instant,
+    ) -> Option<Welcome> {
         let state = self.state.lock();
-        (directory.number(), self.welcome(&state, now))
+        let welcome = self.welcome(&state, now);
+        if !self.is_numbered() {
+            return Some(welcome);
+        }
+        let channel = self.name.clone();
+        directory.mailboxes[shard].send(Letter::Reminder {
+            slot,
+            channel,
+            welcome: Box::new(welcome),
+        });
+        None
     }
 
     fn welcome(&self, state: &State, now: Instant) -> Welcome {

@@ -59,7 +59,11 @@ impl Chores {
 impl Directory {
     /// Does what is due.
     pub(super) fn do_chores(&self, now: Instant) {
-        while let Some(chore) = self.chores.next(now) {
+        // What is left over can wait for the next tick; guests cannot.
+        for _ in 0..4096 {
+            let Some(chore) = self.chores.next(now) else {
+                return;
+            };
             match chore {
                 Chore::Forget { desk, channel } => channel.forget(self, &desk, now),
                 Chore::Count { desk, channel } => channel.tell_count_again(self, &desk, now),

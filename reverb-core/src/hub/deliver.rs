@@ -14,7 +14,7 @@ use super::shard::Shard;
 /// A room of at most so many is written with the answers: it shall not wait behind one of thousands.
 const SMALL_ROOM: usize = 32;
 /// Whoever is further behind is looked at: is it the peer, or are we just not there yet?
-const BEHIND: usize = 64 * 1024;
+pub(super) const BEHIND: usize = 64 * 1024;
 /// Most that waits for a peer who takes nothing.
 pub(super) const MOST_WAITING: usize = 1 << 20;
 
@@ -70,6 +70,7 @@ impl Shard {
             apps,
             spare,
             behind,
+            touched,
             ..
         } = self;
         let Some(room) = rooms.get(room) else { return };
@@ -105,6 +106,7 @@ impl Shard {
                 }
             }
         }
+        *touched += delivered;
         self.shared
             .metrics
             .delivered(&apps.get(room.app).app.id, delivered);
@@ -113,27 +115,26 @@ impl Shard {
 
     /// Looks at those who are far behind: what the peer takes is written at once; who takes nothing is cut in the end.
     fn look_after(&mut self) {
+        let now = self.now;
         while let Some(slot) = self.behind.pop() {
-            let Some(connection) = self.connection(slot) else {
-                continue;
-            };
-            if !connection.is_stuck() {
-                let was_listed = std::mem::take(&mut connection.is_listed);
+            if self
+                .connection(slot)
+                .is_some_and(|connection| !connection.is_stuck())
+            {
                 self.write(slot);
-                // It is still on its list, which must not name it twice.
-                if let Some(connection) = self.connection(slot) {
-                    connection.is_listed = was_listed;
-                }
             }
-            let Some(connection) = self.connection(slot) else {
+            let Some(connection) = self
+                .connection(slot)
+                .filter(|connection| connection.is_stuck())
+            else {
                 continue;
             };
             // One frame larger than the bound may drain.
-            if connection.is_stuck()
-                && connection.outbox.weight() > MOST_WAITING
-                && connection.outbox.frames() > 1
-            {
+            if connection.outbox.weight() > MOST_WAITING && connection.outbox.frames() > 1 {
                 self.cut(slot);
+            } else {
+                let since = connection.stuck_since.unwrap_or(now);
+                self.arm(slot, since + super::leave::NO_PROGRESS_TIMEOUT);
             }
         }
     }
@@ -214,7 +215,7 @@ impl Shard {
     pub(super) fn write_answers(&mut self) {
         let mut answers = std::mem::take(&mut self.answers);
         for slot in answers.drain(..) {
-            self.write(slot);
+            self.write_listed(slot);
         }
         // What came meanwhile, as the next answer of a connection that was called back.
         answers.append(&mut self.answers);
@@ -227,13 +228,21 @@ impl Shard {
         let mut releases = Vec::new();
         self.apps.next_slice(length, &mut slots, &mut releases);
         for slot in slots.drain(..) {
-            self.write(slot);
+            self.write_listed(slot);
         }
         self.slice = slots;
         // Written is what was before them: now their publishers are told.
         drop(releases);
         if self.apps.are_idle() {
             self.joiner.clear();
+        }
+    }
+
+    /// Writes a socket that was taken off its list.
+    fn write_listed(&mut self, slot: u32) {
+        if let Some(connection) = self.connection(slot) {
+            connection.is_listed = false;
+            self.write(slot);
         }
     }
 
@@ -252,7 +261,6 @@ impl Shard {
         else {
             return;
         };
-        connection.is_listed = false;
         while !connection.outbox.is_empty() {
             let bytes = joiner.next(&connection.outbox);
             match connection.stream.write(&connection.waker, bytes) {

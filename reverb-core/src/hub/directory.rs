@@ -60,7 +60,9 @@ impl Directory {
     /// The desk of this app. The app is taken as it is now.
     pub(crate) fn desk(&self, app: &Arc<App>) -> Arc<Desk> {
         if let Some(desk) = self.desks.read().get(&app.id) {
-            desk.renew(app);
+            if desk.renew(app) {
+                self.send(self.everywhere(), || Letter::Renew { desk: desk.clone() });
+            }
             return desk.clone();
         }
         let mut desks = self.desks.write();
@@ -85,11 +87,11 @@ impl Directory {
     }
 
     /// Forgets the desks that nobody sits at.
-    pub(super) fn tidy(&self) {
+    pub(super) fn tidy(&self, now: Instant) {
         // Whoever works at a desk holds it; nobody can take one up while the map is locked.
         self.desks
             .write()
-            .retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare());
+            .retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare(now));
     }
 
     /// The next number of a change.
@@ -132,10 +134,13 @@ impl Desk {
         }
     }
 
-    fn renew(&self, app: &Arc<App>) {
-        if !Arc::ptr_eq(&self.app.read(), app) {
-            *self.app.write() = app.clone();
+    /// Takes the app as it is now. True if that is news.
+    fn renew(&self, app: &Arc<App>) -> bool {
+        if Arc::ptr_eq(&self.app.read(), app) {
+            return false;
         }
+        *self.app.write() = app.clone();
+        true
     }
 
     pub(crate) fn app(&self) -> Arc<App> {
@@ -212,19 +217,27 @@ impl Desk {
         }
     }
 
-    /// Calls `each` for every channel that somebody sits in. The channels of users are nobody's business.
-    pub(crate) fn for_each_occupied(&self, prefix: &str, mut each: impl FnMut(&Arc<Channel>)) {
+    /// Every channel that somebody sits in; those of users are nobody's business.
+    pub(crate) fn occupied(&self, prefix: &str) -> Vec<Arc<Channel>> {
         let channels = self.channels.read();
         let listed = channels
             .values()
             .filter(|channel| channel.name.as_str().starts_with(prefix));
         listed
             .filter(|channel| !channel.is_of_user() && channel.is_occupied())
-            .for_each(&mut each);
+            .cloned()
+            .collect()
     }
 
-    fn is_bare(&self) -> bool {
-        self.connections() == 0 && self.channels.read().is_empty() && self.users.lock().is_empty()
+    /// Whether forgetting the desk loses nothing.
+    fn is_bare(&self, now: Instant) -> bool {
+        let is_used = [&self.publishes, &self.reads]
+            .iter()
+            .any(|rate| rate.lock().is_used(now));
+        !is_used
+            && self.connections() == 0
+            && self.channels.read().is_empty()
+            && self.users.lock().is_empty()
     }
 }
 
@@ -257,10 +270,6 @@ impl Shards {
 
     /// Every shard there can be.
     pub(super) const ALL: Self = Self(u64::MAX);
-
-    pub(super) const fn count(self) -> usize {
-        self.0.count_ones() as usize
-    }
 
     pub(super) const fn one(shard: usize) -> Self {
         Self(1 << shard)

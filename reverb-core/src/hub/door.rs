@@ -2,7 +2,7 @@
 //! else goes to hyper.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use crate::app_store::StoreError;
 use crate::http::error::ApiError;
@@ -17,9 +17,9 @@ use super::connection::{Connection, Guest, Role, Stage};
 use super::directory::{Desk, Quota};
 use super::mailbox::{Letter, Slot};
 use super::outbox::Frame;
-use super::poll_once;
 use super::publish::{Done, Overloaded, Release};
 use super::shard::Shard;
+use super::{poll_once, poll_safely};
 
 /// What became of a front's input.
 pub(super) enum Read {
@@ -159,7 +159,7 @@ impl Shard {
     pub(super) fn seat(&mut self, slot: u32, app: Arc<App>, quota: Quota) {
         let now = self.now;
         self.shared.metrics.connected(&app.id);
-        let number = self.apps.enter(quota.desk(), app.clone());
+        let number = self.apps.enter(quota.desk());
         let session = Session::new(&app, Self::new_socket_id(), now, &mut self.wishes);
         let until = session.next_timeout(&app);
         if let Some(connection) = self.connection(slot) {
@@ -192,10 +192,7 @@ impl Shard {
         let shared = self.shared.clone();
         // A store that has to think about it is asked again by hyper's task, which can wait.
         let mut lookup = shared.store.find_by_id(app_id);
-        let Poll::Ready(found) = lookup
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        else {
+        let Poll::Ready(found) = poll_safely(lookup.as_mut()) else {
             return false;
         };
         let accepted = found.map_err(ApiError::from).and_then(|app| {
@@ -222,7 +219,7 @@ impl Shard {
             index: slot,
             generation,
         };
-        let Some(charges) = publication.reserve(&directory, own) else {
+        let Ok(charges) = publication.reserve(&directory, own) else {
             // Some shard has enough to do: wait for it, but not here.
             let (mailbox, now) = (self.mailbox.clone(), self.now);
             tokio::spawn(async move {

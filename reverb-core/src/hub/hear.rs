@@ -153,6 +153,17 @@ impl Shard {
             };
             match &mut connection.role {
                 _ if connection.is_held => return at,
+                // It shall hear our answers before it asks for more.
+                Role::Guest(_) if connection.outbox.weight() > MOST_UNHEARD => {
+                    if !connection.is_stuck() {
+                        self.write(slot);
+                    }
+                    let blocked = |connection: &&mut Connection| connection.is_stuck();
+                    if self.connection(slot).as_ref().is_some_and(blocked) {
+                        return at;
+                    }
+                    continue;
+                }
                 Role::Front(front) if front.reads() => {
                     match self.take_request(slot, &input[at..]) {
                         Read::Some(used) => at += used,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::websocket;
 use crate::protocol::{Close, UserId};
 
 use super::Desk;
 use super::connection::{CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Leaving, Role, Stage};
+use super::deliver::BEHIND;
 use super::shard::Shard;
 
 /// How long a peer may take nothing while much waits for it.
@@ -15,9 +17,11 @@ pub(super) const NO_PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
 impl Shard {
     /// Closes a connection with this code; what was said before goes out first.
     pub(super) fn close(&mut self, slot: u32, close: Close) {
-        self.wishes.close(close);
-        let app = self.shared.nobody.clone();
-        self.carry_out(slot, &app);
+        if let Some(announcement) = close.announcement() {
+            self.say(slot, announcement.shared());
+        }
+        self.say(slot, websocket::close(&close).into());
+        self.start_leaving(slot);
     }
 
     /// From now on the connection only hears what is left for it.
@@ -98,14 +102,17 @@ impl Shard {
         else {
             return;
         };
-        if connection
-            .stuck_since
-            .is_some_and(|since| now >= since + NO_PROGRESS_TIMEOUT)
+        let owes_much = connection.outbox.weight() > BEHIND;
+        if owes_much
+            && connection
+                .stuck_since
+                .is_some_and(|since| now >= since + NO_PROGRESS_TIMEOUT)
         {
             return self.cut(slot);
         }
         let stuck = connection
             .stuck_since
+            .filter(|_| owes_much)
             .map(|since| since + NO_PROGRESS_TIMEOUT);
         let next = match &mut connection.role {
             Role::Guest(guest) => {
@@ -178,7 +185,14 @@ impl Shard {
         for slot in staying.into_iter().take(now) {
             match self.is_guest(slot) {
                 true => self.close(slot, Close::SHUTTING_DOWN),
-                // A connection kept open between two requests.
+                // A connection kept open between two requests; the last answer may not be written yet.
+                false
+                    if self
+                        .connection(slot)
+                        .is_some_and(|connection| !connection.outbox.is_empty()) =>
+                {
+                    self.start_leaving(slot);
+                }
                 false => self.end(slot),
             }
         }

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -23,7 +24,8 @@ use super::stream::{Rewind, Stream};
 
 /// A socket that the hub accepts from.
 pub(crate) struct Listener {
-    socket: TcpListener,
+    /// Gone once the hub drains, so that newcomers are turned away rather than left waiting.
+    socket: Mutex<Option<TcpListener>>,
     /// Serves a connection that is no WebSocket and no plain publish.
     site: Box<dyn Fn(Rewind, SocketAddr, watch::Receiver<bool>) + Send + Sync>,
     /// True once the hub drains; held by every connection that is served.
@@ -43,6 +45,8 @@ impl Listener {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        // Small frames must not wait for each other's acknowledgement. What is accepted inherits this.
+        let _ = socket2::SockRef::from(&socket).set_tcp_nodelay(true);
         let site = move |stream, peer, drains| {
             let site = WithPeer {
                 site: site.clone(),
@@ -51,7 +55,7 @@ impl Listener {
             tokio::spawn(serve(stream, site, drains));
         };
         Arc::new(Self {
-            socket,
+            socket: Mutex::new(Some(socket)),
             site: Box::new(site),
             drains: watch::Sender::new(false),
         })
@@ -59,7 +63,10 @@ impl Listener {
 
     /// Takes one connection, if one waits.
     pub(super) fn accept(&self, waker: &Waker) -> Poll<std::io::Result<(TcpStream, SocketAddr)>> {
-        self.socket.poll_accept(&mut Context::from_waker(waker))
+        match &*self.socket.lock() {
+            Some(socket) => socket.poll_accept(&mut Context::from_waker(waker)),
+            None => Poll::Pending,
+        }
     }
 
     /// Hands a connection to the site, with what was read from it.
@@ -67,8 +74,9 @@ impl Listener {
         (self.site)(Rewind::new(read, stream), peer, self.drains.subscribe());
     }
 
-    /// Tells the connections that the site serves to finish what they do.
+    /// Turns newcomers away, and tells the connections that the site serves to finish what they do.
     pub(super) fn drain(&self) {
+        self.socket.lock().take();
         self.drains.send_replace(true);
     }
 
@@ -106,6 +114,8 @@ where
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
+        // First of all the request that was read already: before that hyper has nothing to finish.
+        biased;
         ended = connection.as_mut() => Some(ended),
         _ = drains.wait_for(|drains| *drains) => None,
     };

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::app_store::StoreError;
 use crate::http::upgrade::Knock;
 use crate::protocol::{App, ChannelName, Close, Outgoing, SocketId, UserId};
+use crate::session::Welcome;
 
 use super::directory::{Desk, Quota};
 use super::listener::Listener;
@@ -37,6 +38,8 @@ pub(super) struct Mail {
     pub(super) newcomers: Vec<Newcomer>,
     pub(super) letters: Vec<Letter>,
     task: Option<Waker>,
+    /// The shard has ended: what is brought is dropped.
+    is_closed: bool,
 }
 
 /// A socket that moves in.
@@ -71,6 +74,12 @@ pub(crate) enum Letter {
         message: Outgoing,
         number: u64,
     },
+    /// What a subscriber is told first, once more.
+    Reminder {
+        slot: Slot,
+        channel: ChannelName,
+        welcome: Box<Welcome>,
+    },
     /// Close every connection of this user.
     Terminate { desk: Arc<Desk>, user: UserId },
     /// What the app store says about who knocked.
@@ -86,10 +95,10 @@ pub(crate) enum Letter {
     },
     /// Take sockets from here.
     Listen(Arc<Listener>),
-    /// Close everybody until then, at a steady pace.
-    Drain { until: std::time::Instant },
-    /// Close everybody now, and end.
-    Stop,
+    /// The app of this desk has changed.
+    Renew { desk: Arc<Desk> },
+    /// Look whether the hub drains or ends.
+    Ending,
 }
 
 /// A message for everybody who sits in a channel.
@@ -116,12 +125,32 @@ impl Mailbox {
     fn post(&self, add: impl FnOnce(&mut Mail)) {
         let task = {
             let mut mail = self.mail.lock();
+            if mail.is_closed {
+                // Dropped with the lock released: it may have something to tell others.
+                drop(mail);
+                return drop(add);
+            }
             add(&mut mail);
             mail.task.take()
         };
         if let Some(task) = task {
             task.wake();
         }
+    }
+
+    /// The shard has ended: what came and what will come is dropped, so that nobody waits for it.
+    pub(super) fn close(&self) {
+        let left = {
+            let mut mail = self.mail.lock();
+            std::mem::replace(
+                &mut *mail,
+                Mail {
+                    is_closed: true,
+                    ..Mail::default()
+                },
+            )
+        };
+        drop(left);
     }
 
     /// Brings a letter. Never refused: events are held back before, by [`Self::reserve`].
@@ -163,11 +192,16 @@ impl Mailbox {
         self.mail.lock().is_empty()
     }
 
+    /// Whether there is room for this many bytes of events. One request larger than all there is waits for an empty box.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        fits(self.owed.load(Ordering::Acquire), bytes)
+    }
+
     /// Makes room for this many bytes of events, if there is.
     pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let fits = |owed: usize| (owed == 0 || owed + bytes <= MOST_OWED).then_some(owed + bytes);
+        let room = |owed: usize| fits(owed, bytes).then_some(owed + bytes);
         self.owed
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, room)
             .ok()?;
         Some(Charge {
             mailbox: self.clone(),
@@ -193,6 +227,10 @@ impl Mailbox {
     pub(super) fn released(&self) -> tokio::sync::futures::Notified<'_> {
         self.released.notified()
     }
+}
+
+fn fits(owed: usize, bytes: usize) -> bool {
+    owed == 0 || owed + bytes <= MOST_OWED
 }
 
 impl Mail {
@@ -235,7 +273,7 @@ impl SlotWaker {
 
     /// The shard is about to try: what happens from now on is news.
     pub(super) fn taken(&self) {
-        self.queued.store(false, Ordering::Release);
+        self.queued.swap(false, Ordering::AcqRel);
     }
 }
 

@@ -53,8 +53,8 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -97,9 +97,11 @@ impl Drop for Owner {
         let Shared {
             directory,
             listeners,
+            stops,
             ..
         } = &*self.shared;
-        directory.send(directory.everywhere(), || Letter::Stop);
+        stops.store(true, Ordering::Release);
+        directory.send(directory.everywhere(), || Letter::Ending);
         // Their site may have hold of the hub's parts, which have hold of them.
         listeners.lock().clear();
     }
@@ -113,14 +115,16 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) settings: Settings,
     listeners: Mutex<Vec<Arc<Listener>>>,
+    /// Until when everybody is to be gone; set once.
+    drains: OnceLock<Instant>,
+    /// Nobody has hold of the hub any more.
+    stops: AtomicBool,
     /// Shards that run.
     running: AtomicUsize,
     ended: tokio::sync::Notify,
     /// To which shard the next upgraded connection goes.
     next_shard: AtomicUsize,
     complained: Mutex<Option<Instant>>,
-    /// Stands for the app of whoever has none.
-    nobody: Arc<App>,
 }
 
 /// How many there are of everything that must be gone when everybody is.
@@ -194,9 +198,10 @@ impl Hub {
         let shared = &self.owner.shared;
         let until = shared.clock.now() + over;
         let listeners = std::mem::take(&mut *shared.listeners.lock());
+        shared.drains.get_or_init(|| until);
         shared
             .directory
-            .send(shared.directory.everywhere(), || Letter::Drain { until });
+            .send(shared.directory.everywhere(), || Letter::Ending);
         listeners.iter().for_each(|listener| listener.drain());
         loop {
             let ended = shared.ended.notified();
@@ -247,11 +252,12 @@ impl Shared {
             metrics,
             settings,
             listeners: Mutex::default(),
+            drains: OnceLock::new(),
+            stops: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             ended: tokio::sync::Notify::new(),
             next_shard: AtomicUsize::new(0),
             complained: Mutex::default(),
-            nobody: Arc::new(App::new("-", "-", "-").expect("a dash is a credential")),
         }
     }
 
@@ -310,7 +316,10 @@ impl Shared {
     }
 
     /// The store's answer, or that there was none in time.
-    async fn in_time(&self, lookup: Lookup) -> Result<Option<Arc<App>>, StoreError> {
+    pub(crate) async fn in_time<F>(&self, lookup: F) -> Result<Option<Arc<App>>, StoreError>
+    where
+        F: Future<Output = Result<Option<Arc<App>>, StoreError>>,
+    {
         match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
             Ok(found) => found,
             Err(late) => Err(StoreError::Unavailable(Box::new(late))),
@@ -331,18 +340,27 @@ impl Shared {
 /// How long the app store may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A question to the app store.
-type Lookup = Pin<Box<dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send>>;
+/// A question to the app store, which is somebody else's code.
+type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send + 'a>>;
 
-/// The future's output if it is there at once, or the future.
-fn poll_once<T>(
-    mut future: Pin<Box<dyn Future<Output = T> + Send>>,
-) -> Result<T, Pin<Box<dyn Future<Output = T> + Send>>> {
-    match future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => Err(future),
+/// The answer if it is there at once, or the question.
+fn poll_once(
+    mut lookup: Lookup<'static>,
+) -> Result<Result<Option<Arc<App>>, StoreError>, Lookup<'static>> {
+    match poll_safely(lookup.as_mut()) {
+        Poll::Ready(found) => Ok(found),
+        Poll::Pending => Err(lookup),
     }
+}
+
+/// Asks once. A store that panics has not answered; it shall not take a shard's clients with it.
+fn poll_safely(
+    lookup: Pin<&mut (dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send + '_)>,
+) -> Poll<Result<Option<Arc<App>>, StoreError>> {
+    let poll = || lookup.poll(&mut Context::from_waker(Waker::noop()));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)).unwrap_or_else(|_| {
+        Poll::Ready(Err(StoreError::Unavailable(
+            "the app store panicked".into(),
+        )))
+    })
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::http::websocket;
 use crate::protocol::{App, ChannelName, Member, Outgoing, UserId};
-use crate::session::{Chair, Command, Outcome, Seat, Wish};
+use crate::session::{Chair, Command, Outcome, Refusal, Seat, Welcome, Wish};
 
 use super::Shared;
 use super::channel::Channel;
 use super::connection::{Connection, Role};
+use super::mailbox::Slot;
 use super::publish::{Charges, Done, Item, Release};
 use super::rooms::Guest as RoomGuest;
 use super::shard::Shard;
@@ -50,10 +51,15 @@ impl Shard {
                 Some(self.subscribe(slot, app, channel, member))
             }
             Command::Remind { seat, .. } => {
-                let room = self.rooms.get(seat.room)?;
-                let (number, welcome) = room.channel.remind(&self.shared.directory, self.now);
-                self.rooms.renew(seat, number);
-                Some(Outcome::Reminded(welcome))
+                let generation = self.connection(slot)?.generation;
+                let channel = self.rooms.get(seat.room)?.channel.clone();
+                let at = Slot {
+                    index: slot,
+                    generation,
+                };
+                channel
+                    .remind(&self.shared.directory, self.index, at, self.now)
+                    .map(Outcome::Reminded)
             }
             Command::SignIn { user, watchlist } => Some(self.sign_in(slot, app, &user, watchlist)),
             Command::Unsubscribe { seat, moved } => {
@@ -67,6 +73,36 @@ impl Shard {
                 self.pass_on(slot, seat, message);
                 None
             }
+        }
+    }
+
+    /// A reminder has come, behind what it must not overtake.
+    pub(super) fn remind(&mut self, slot: Slot, channel: &ChannelName, welcome: Welcome) {
+        let Self {
+            connections,
+            wishes,
+            apps,
+            ..
+        } = self;
+        let connection = connections
+            .get_mut(slot.index as usize)
+            .and_then(Option::as_deref_mut);
+        let same = connection.filter(|connection| connection.generation == slot.generation);
+        let Some(guest) = same.and_then(Connection::guest) else {
+            return;
+        };
+        // It may have left the channel meanwhile.
+        if guest
+            .session
+            .subscriptions()
+            .iter()
+            .any(|subscription| subscription.channel == *channel)
+        {
+            guest
+                .session
+                .handle_outcome(Outcome::Reminded(welcome), wishes);
+            let app = apps.get(guest.app).app.clone();
+            self.carry_out(slot.index, &app);
         }
     }
 
@@ -102,7 +138,7 @@ impl Shard {
         name: &ChannelName,
         member: Option<&Member>,
         chair: Chair,
-    ) -> Result<(ChannelName, Seat, crate::session::Welcome), crate::session::Refusal> {
+    ) -> Result<(ChannelName, Seat, Welcome), Refusal> {
         let number = self.app_of(slot);
         let desk = self.apps.get(number).desk.clone();
         let directory = self.shared.directory.clone();
@@ -154,7 +190,7 @@ impl Shard {
                 .watchers
                 .entry(watched.clone())
                 .or_default()
-                .push((slot, since));
+                .insert(slot, since);
             if is_online { &mut online } else { &mut offline }.push(watched.clone());
         }
         if let Some(guest) = self.connection(slot).and_then(Connection::guest) {
@@ -244,7 +280,7 @@ impl Shard {
         let local = self.apps.get_mut(app);
         for user in watches {
             if let Some(watchers) = local.watchers.get_mut(user) {
-                watchers.retain(|(other, _)| *other != slot);
+                watchers.remove(&slot);
                 if watchers.is_empty() {
                     local.watchers.remove(user);
                 }

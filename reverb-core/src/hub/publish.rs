@@ -122,13 +122,28 @@ impl Publication {
     }
 
     /// Makes room on every shard that gets mail.
-    pub(super) fn reserve(&self, directory: &Directory, own: Option<usize>) -> Option<Charges> {
+    ///
+    /// # Errors
+    /// The first shard that has no room. Nothing is taken then.
+    pub(super) fn reserve(
+        &self,
+        directory: &Directory,
+        own: Option<usize>,
+    ) -> Result<Charges, usize> {
         let shards = self.shards(own);
-        let charges: Vec<Charge> = shards
+        // Nobody who waits is woken by what is taken and given back at once.
+        if let Some(full) = shards
             .into_iter()
-            .map_while(|shard| directory.mailboxes[shard].reserve(self.bytes))
-            .collect();
-        (charges.len() == shards.count()).then_some(Charges(charges))
+            .find(|shard| !directory.mailboxes[*shard].has_room(self.bytes))
+        {
+            return Err(full);
+        }
+        let charge = |shard: usize| directory.mailboxes[shard].reserve(self.bytes).ok_or(shard);
+        shards
+            .into_iter()
+            .map(charge)
+            .collect::<Result<_, _>>()
+            .map(Charges)
     }
 
     /// Posts everything but what `own` hands out itself, in order; that is given to `here`.
@@ -176,23 +191,27 @@ impl Publication {
         Ok(())
     }
 
+    /// Waits for room on one full shard after the other.
     async fn reserve_when_possible(&self, directory: &Directory) -> Charges {
+        let mut full = None;
         loop {
-            let full = self
-                .shards(None)
-                .into_iter()
-                .map(|shard| &directory.mailboxes[shard])
-                .find(|m| m.is_over());
             // Made before the attempt, so that nothing released in between is missed.
-            let released = full
-                .or_else(|| directory.mailboxes.first())
-                .map(|mailbox| mailbox.released());
-            if let Some(charges) = self.reserve(directory, None) {
-                return charges;
+            let released = full.map(|shard: usize| directory.mailboxes[shard].released());
+            match (self.reserve(directory, None), released) {
+                (Ok(charges), _) => return charges,
+                (Err(shard), Some(released)) if full == Some(shard) => released.await,
+                (Err(shard), _) => full = Some(shard),
             }
-            if let Some(released) = released {
-                // Another shard may be the full one: look again now and then.
-                let _ = tokio::time::timeout(Duration::from_millis(20), released).await;
+        }
+    }
+}
+
+impl Drop for Publication {
+    /// A cache channel was opened to remember the event; if it was not sent after all, nothing keeps the channel.
+    fn drop(&mut self) {
+        for item in &self.items {
+            if item.channel.is_bare() {
+                self.desk.close(&item.channel);
             }
         }
     }

@@ -140,14 +140,6 @@ impl Rooms {
         Seat { room, place }
     }
 
-    /// What the guest of this seat was told is renewed.
-    pub(super) fn renew(&mut self, seat: Seat, number: u64) {
-        let room = self.rooms[seat.room as usize].as_mut();
-        if let Some(since) = room.and_then(|room| room.since.get_mut(seat.place as usize)) {
-            *since = number;
-        }
-    }
-
     /// Gives up a seat. The guest who sat last in the room takes it: its new seat is returned. An emptied room is closed
     /// and returned too.
     pub(super) fn leave(

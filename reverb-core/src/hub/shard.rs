@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,10 @@ pub(super) struct Shard {
     pub(super) ready: VecDeque<u32>,
     /// Slots with something of their own to hear.
     pub(super) answers: Vec<u32>,
+    /// What has come by mail and is not read yet.
+    letters: VecDeque<Letter>,
+    /// How many outboxes this turn has put something into.
+    pub(super) touched: usize,
     /// Slots that are not read from until the shards their events go to have room again.
     pub(super) held: Vec<u32>,
     /// When each slot's next deadline is, in ticks since `start`; early is harmless.
@@ -83,13 +88,16 @@ const MOST_ACCEPTED: usize = 64;
 /// Most sockets that one turn reads, and most bytes.
 const MOST_HEARD: usize = 64;
 const MOST_BYTES: usize = 512 * 1024;
+/// Outboxes that one turn's mail may put something into.
+const MOST_TOUCHED: usize = 64 * 1024;
 /// Sockets of the ring that one turn writes. Reading goes on between slices, so that the events that arrive meanwhile
 /// share the later writes.
 const SLICE: usize = 32;
 /// How long accepting rests after an error.
 const REST: Duration = Duration::from_millis(100);
 /// Wakers of listeners are told from those of connections by their numbers.
-const LISTENERS: u32 = u32::MAX - 64;
+const LISTENERS: u32 = u32::MAX - MOST_LISTENERS as u32;
+const MOST_LISTENERS: usize = 64;
 
 /// Runs a shard until the hub is dropped or drained. If it panics, a new one takes its mailbox over.
 pub(super) async fn run(shared: Arc<Shared>, index: usize) {
@@ -104,15 +112,13 @@ pub(super) async fn run(shared: Arc<Shared>, index: usize) {
             }
         };
         if tokio::task::unconstrained(poll_fn(catch)).await.is_ok() {
-            return;
+            return shared.directory.mailboxes[index].close();
         }
         shared.metrics.panicked();
         tracing::error!(
             shard = index,
             "a shard panicked: its clients were dropped, it starts again"
         );
-        // Whatever broke may break again on the way out.
-        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(turns)));
     }
 }
 
@@ -131,6 +137,8 @@ impl Shard {
             rooms: Rooms::new(shared.directory.clone(), index),
             ready: VecDeque::new(),
             answers: Vec::new(),
+            letters: VecDeque::new(),
+            touched: 0,
             held: Vec::new(),
             due: Vec::new(),
             start: now,
@@ -147,6 +155,8 @@ impl Shard {
             behind: Vec::new(),
             shared,
         };
+        // The one before may have panicked before it could read this.
+        shard.look_for_the_end();
         if index == 0 {
             let listeners = shard.shared.listeners.lock().clone();
             listeners
@@ -190,7 +200,8 @@ impl Shard {
             .drain(..)
             .for_each(|newcomer| self.adopt(newcomer));
         self.hear_ready();
-        mail.letters.drain(..).for_each(|letter| self.read(letter));
+        self.letters.extend(mail.letters.drain(..));
+        self.read_letters();
         self.sweep();
         self.write_answers();
         self.write_slice(SLICE);
@@ -203,6 +214,7 @@ impl Shard {
             && self.answers.is_empty()
             && self.apps.are_idle()
             && self.held.is_empty()
+            && self.letters.is_empty()
             && !self
                 .listeners
                 .iter()
@@ -234,6 +246,13 @@ impl Shard {
     }
 
     fn listen(&mut self, listener: Arc<Listener>) {
+        let is_known = self
+            .listeners
+            .iter()
+            .any(|known| Arc::ptr_eq(&known.listener, &listener));
+        if is_known || self.listeners.len() == MOST_LISTENERS {
+            return;
+        }
         let wakes = SlotWaker::new(
             self.mailbox.clone(),
             LISTENERS + self.listeners.len() as u32,
@@ -273,8 +292,6 @@ impl Shard {
             }
         }
         for (socket, peer, listener) in accepted {
-            // Small frames must not wait for each other's acknowledgement.
-            let _ = socket.set_nodelay(true);
             let entry = Entry::Unknown(listener, peer);
             let newcomer = Newcomer {
                 stream: Stream::Tcp(socket),
@@ -382,6 +399,16 @@ impl Shard {
         }
     }
 
+    /// Reads the mail, but hands out no more than one turn may.
+    fn read_letters(&mut self) {
+        self.touched = 0;
+        while self.touched < MOST_TOUCHED
+            && let Some(letter) = self.letters.pop_front()
+        {
+            self.read(letter);
+        }
+    }
+
     fn read(&mut self, letter: Letter) {
         match letter {
             Letter::Parcel(parcel) => self.deliver(parcel),
@@ -391,6 +418,11 @@ impl Shard {
                 message,
                 number,
             } => self.deliver_watched(&desk, &user, &message, number),
+            Letter::Reminder {
+                slot,
+                channel,
+                welcome,
+            } => self.remind(slot, &channel, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
             Letter::Answer { slot, knock, found } => {
                 if self
@@ -403,11 +435,16 @@ impl Shard {
             }
             Letter::Published { slot, result } => self.published(slot, result),
             Letter::Listen(listener) => self.listen(listener),
-            Letter::Drain { until } => {
-                self.listeners.clear();
-                self.drain = Some(until);
-            }
-            Letter::Stop => self.stops = true,
+            Letter::Renew { desk } => self.apps.renew(&desk),
+            Letter::Ending => self.look_for_the_end(),
+        }
+    }
+
+    fn look_for_the_end(&mut self) {
+        self.drain = self.shared.drains.get().copied();
+        self.stops = self.shared.stops.load(Ordering::Acquire);
+        if self.drain.is_some() {
+            self.listeners.clear();
         }
     }
 
@@ -427,7 +464,7 @@ impl Shard {
         if self.index == 0 {
             self.shared.directory.do_chores(self.now);
             if tick.is_multiple_of(TIDY) {
-                self.shared.directory.tidy();
+                self.shared.directory.tidy(self.now);
             }
         }
         self.drain_some();
@@ -467,15 +504,20 @@ impl Shard {
 impl Drop for Shard {
     /// Takes its guests out of what the shards share.
     fn drop(&mut self) {
-        self.rooms.clear(self.now);
-        for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
-            if let Role::Guest(guest) = connection.role {
-                let desk = self.apps.get(guest.app).desk.clone();
-                guest
-                    .watches
-                    .iter()
-                    .for_each(|user| super::users::unwatch(&desk, user, self.index));
+        let take_out = || {
+            self.rooms.clear(self.now);
+            for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
+                if let Role::Guest(guest) = connection.role {
+                    let local = self.apps.get(guest.app);
+                    guest
+                        .watches
+                        .iter()
+                        .for_each(|user| super::users::unwatch(&local.desk, user, self.index));
+                    self.shared.metrics.disconnected(&local.app.id);
+                }
             }
-        }
+        };
+        // If it was a panic that ended the shard, what broke may break again; a second panic would end the process.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(take_out));
     }
 }

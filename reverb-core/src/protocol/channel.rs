@@ -116,10 +116,7 @@ impl ChannelName {
             let user = &name[Self::USER_PREFIX.len()..];
             return match UserId::new(user) {
                 Ok(_) => Ok(kind),
-                Err(InvalidMember::LongId) => Err(InvalidName::TooLong {
-                    length: user.len(),
-                    max: UserId::MAX_LENGTH,
-                }),
+                Err(InvalidMember::LongId) => Err(InvalidName::LongUser),
                 Err(_) => Err(InvalidName::Empty),
             };
         }
@@ -188,6 +185,9 @@ pub enum InvalidName {
         /// The app's limit.
         max: usize,
     },
+    /// The user after `#server-to-user-` has more characters than any user id.
+    #[error("a user id may have at most {} characters", UserId::MAX_LENGTH)]
+    LongUser,
     /// Has a character that no channel name may have.
     #[error("a channel name may have letters, digits and _ - = @ , . ; but not {0:?}")]
     Character(char),

@@ -1,5 +1,7 @@
 //! [`Close`]: why a connection ends; the code tells the client what to do next.
 
+use super::Outgoing;
+
 /// Why a connection ends.
 ///
 /// The code decides what clients do: 4000–4099 stop, 4100–4199 come back after a second or more, 4200–4299 come back at
@@ -24,10 +26,8 @@ impl Close {
     pub const UNSUPPORTED: Self = Self::new(1003, "Only text frames are supported");
     /// A text frame that is not UTF-8.
     pub const NOT_UTF8: Self = Self::new(1007, "Text frames must be UTF-8");
-    /// More control frames than any client needs.
-    pub const POLICY: Self = Self::new(1008, "Too many control frames");
     /// A message above the app's limit.
-    pub const TOO_BIG: Self = Self::new(1009, "Message too large");
+    pub const TOO_BIG: Self = Self::new(1009, "Message too large: see the limit event_bytes");
     /// Something broke on this side; the client comes back.
     pub const INTERNAL: Self = Self::new(1011, "Internal error");
     /// The app wants `wss://`.
@@ -67,9 +67,10 @@ impl Close {
         Self { code, reason }
     }
 
-    /// Whether the code is one of Pusher's: those are announced by a `pusher:error` before the close frame.
+    /// What is said before the close frame: a code of Pusher's is announced by `pusher:error`, since clients of protocol 5
+    /// read nothing else.
     #[must_use]
-    pub const fn is_pusher(&self) -> bool {
-        self.code >= 4000
+    pub fn announcement(&self) -> Option<Outgoing> {
+        (self.code >= 4000).then(|| Outgoing::error(Some(self.code), self.reason))
     }
 }

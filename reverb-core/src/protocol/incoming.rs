@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::events;
@@ -58,17 +58,27 @@ impl<'a> ClientMessage<'a> {
         struct Envelope<'a> {
             #[serde(borrow)]
             event: Option<Str<'a>>,
+            // Only client events have a channel here; what others put there does not matter.
             #[serde(borrow)]
-            channel: Option<Str<'a>>,
-            #[serde(borrow)]
+            channel: Option<&'a RawValue>,
+            // `null` is data too, for a client event.
+            #[serde(borrow, default, deserialize_with = "even_null")]
             data: Option<&'a RawValue>,
         }
         let message: Envelope<'a> = json::object(text).map_err(|_| InvalidMessage::Json)?;
         let event = message.event.ok_or(InvalidMessage::Missing("event"))?.0;
         if event.starts_with(events::CLIENT_PREFIX) {
-            let channel = message.channel.ok_or(InvalidMessage::Missing("channel"))?.0;
-            if message.data.is_some_and(|data| !can_be_relayed(data.get())) {
-                return Err(InvalidMessage::Json);
+            let channel = message
+                .channel
+                .and_then(|channel| json::string(channel.get()).ok());
+            let channel = channel.ok_or(InvalidMessage::Missing("channel"))?;
+            if let Some(data) = message.data.map(RawValue::get) {
+                if !json::is_text(data) {
+                    return Err(InvalidMessage::Json);
+                }
+                if json::is_too_deep(data) {
+                    return Err(InvalidMessage::TooDeep);
+                }
             }
             return Ok(Self::ClientEvent {
                 event,
@@ -109,18 +119,17 @@ impl<'a> ClientMessage<'a> {
                     user_data: user_data.ok_or(InvalidMessage::Missing("data.user_data"))?,
                 })
             }
-            other => Err(InvalidMessage::Unsupported(other.to_owned())),
+            other => Err(InvalidMessage::Unsupported(
+                other.chars().take(100).collect(),
+            )),
         }
     }
 }
 
-/// Whether the other clients can read this: neither half a surrogate pair nor nested beyond measure.
-fn can_be_relayed(data: &str) -> bool {
-    if data.starts_with('"') {
-        json::is_text(data)
-    } else {
-        !json::is_too_deep(data)
-    }
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// What the `data` of any command can hold.
@@ -134,7 +143,7 @@ struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     fn parse(data: Option<&'a RawValue>) -> Result<Self, InvalidMessage> {
-        let Some(data) = data.map(RawValue::get) else {
+        let Some(data) = data.map(RawValue::get).filter(|data| *data != "null") else {
             return Ok(Self::default());
         };
         if !data.starts_with('"') {
@@ -190,6 +199,9 @@ pub enum InvalidMessage {
     /// No JSON object, or one with a field twice.
     #[error("Received invalid JSON")]
     Json,
+    /// Data for other clients nests too deep.
+    #[error("data is nested deeper than {} levels", json::MAX_DEPTH)]
+    TooDeep,
     /// A field that must be there is not.
     #[error("Missing parameter: {0}")]
     Missing(&'static str),

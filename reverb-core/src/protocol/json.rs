@@ -69,13 +69,29 @@ pub fn string(token: &str) -> serde_json::Result<Cow<'_, str>> {
     serde_json::from_str::<Str<'_>>(token).map(|text| text.0)
 }
 
-/// Whether the token of a JSON string, known to be well formed otherwise, stands for real text.
+/// Whether every string in this well-formed JSON stands for real text.
 ///
 /// Half a surrogate pair (`"\ud800"`) passes JSON's grammar, but is no character; strict clients would choke on it.
 #[must_use]
-pub fn is_text(token: &str) -> bool {
-    // Only \u escapes can be wrong; without one there is nothing to decode.
-    memchr::memmem::find(token.as_bytes(), b"\\u").is_none() || string(token).is_ok()
+pub fn is_text(json: &str) -> bool {
+    let bytes = json.as_bytes();
+    let escape = |at: usize| match bytes.get(at..at + 6) {
+        Some([b'\\', b'u', digits @ ..]) => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u16::from_str_radix(digits, 16).ok()),
+        _ => None,
+    };
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        match escape(at) {
+            Some(0xd800..=0xdbff) if matches!(escape(at + 6), Some(0xdc00..=0xdfff)) => at += 12,
+            Some(0xd800..=0xdfff) => return false,
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+    }
+    true
 }
 
 /// How many bytes the text has that this well-formed JSON string token stands for.
@@ -192,6 +208,9 @@ mod tests {
         assert!(is_text(r#""\ud83d\ude00""#));
         assert!(!is_text(r#""\ud83d""#));
         assert!(is_text(r#""a\\u""#));
+        assert!(is_text(r#""\\ud800""#), "a backslash, and then text");
+        assert!(!is_text(r#"{"a":["\udc00"]}"#));
+        assert!(!is_text(r#""\ud83d\u0041""#));
     }
 
     #[test]

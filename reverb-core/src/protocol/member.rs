@@ -114,7 +114,7 @@ impl UserData {
     /// Longest watchlist. Source: Pusher Channels, watchlist events.
     pub const MAX_WATCHED: usize = 100;
     /// Longest `user_data` in bytes.
-    pub const MAX_BYTES: usize = 10 * 1024;
+    pub const MAX_BYTES: usize = 32 * 1024;
 
     /// Reads the `user_data` of a `pusher:signin`: `{"id":…,"user_info":…,"watchlist":[…]}`.
     ///
@@ -128,16 +128,23 @@ impl UserData {
             #[serde(borrow)]
             user_info: Option<&'a RawValue>,
             #[serde(borrow)]
-            watchlist: Option<Vec<&'a RawValue>>,
+            watchlist: Option<&'a RawValue>,
         }
         if data.len() > Self::MAX_BYTES {
             return Err(InvalidMember::TooBig);
         }
         let raw: Raw<'_> = object(data)?;
+        // What is no list, and no id in it, watches nobody: it should not cost the user its sign-in.
+        let listed = raw
+            .watchlist
+            .and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
         let mut watchlist = Vec::new();
         let mut watchlist_cut = false;
-        for id in raw.watchlist.unwrap_or_default() {
-            let id = UserId::from_json(id)?;
+        for id in listed
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|id| UserId::from_json(id).ok())
+        {
             if watchlist.contains(&id) {
                 continue;
             }
@@ -165,6 +172,11 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, InvalidMember> {
             "nested deeper than {} levels",
             json::MAX_DEPTH
         )));
+    }
+    if !json::is_text(text) {
+        return Err(InvalidMember::Json(
+            "half a surrogate pair is no character".to_owned(),
+        ));
     }
     json::object(text).map_err(|e| InvalidMember::Json(e.to_string()))
 }
@@ -216,6 +228,21 @@ mod tests {
         assert!(Member::from_channel_data(r#"{"user_info":{}}"#).is_err());
         let long = format!(r#"{{"user_id":"{}"}}"#, "é".repeat(129));
         assert_eq!(Member::from_channel_data(&long), Err(InvalidMember::LongId));
+    }
+
+    #[test]
+    fn what_is_no_watchlist_costs_nobody_its_sign_in() {
+        for list in [r#"{"0":"a"}"#, "null", "7", r#"["", true, {}]"#] {
+            let user = UserData::parse(&format!(r#"{{"id":"1","watchlist":{list}}}"#)).expect(list);
+            assert_eq!(
+                (user.watchlist.len(), user.watchlist_cut),
+                (0, false),
+                "{list}"
+            );
+        }
+        assert!(
+            Member::from_channel_data(r#"{"user_id":"1","user_info":{"n":"\ud800"}}"#).is_err()
+        );
     }
 
     #[test]

@@ -11,6 +11,12 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Whether something of the allowance is used at this time.
+    #[must_use]
+    pub fn is_used(&self, now: Instant) -> bool {
+        self.used_until.is_some_and(|until| until > now)
+    }
+
     /// Takes `count` out of an allowance of `per_second`; 0 lifts the limit.
     ///
     /// # Errors

@@ -109,11 +109,8 @@ impl Wishes {
         self.say(Outgoing::error(code, message));
     }
 
-    /// Wishes to close. A code of Pusher's is announced by `pusher:error`: clients of protocol 5 read nothing else.
-    pub fn close(&mut self, close: Close) {
-        if close.is_pusher() {
-            self.error(Some(close.code), close.reason);
-        }
+    fn close(&mut self, close: Close) {
+        self.0.extend(close.announcement().map(Wish::Say));
         self.0.push_back(Wish::Close(close));
     }
 }

@@ -9,6 +9,9 @@ use super::{Session, Wish, Wishes};
 /// How long a client has to answer a ping; pusher-js gives us the same 30 s.
 pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The shortest silence after which a client is asked; it is told whole seconds.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 impl Session {
     /// A ping or pong frame came: proof of life, no more.
     pub fn handle_alive(&mut self, now: Instant) {
@@ -33,9 +36,9 @@ impl Session {
     /// When to call [`Self::handle_timeout`], unless something is heard before.
     #[must_use]
     pub fn next_timeout(&self, app: &App) -> Instant {
-        self.asked
-            .map_or(self.heard + app.activity_timeout, |asked| {
-                asked + PONG_TIMEOUT
-            })
+        match self.asked {
+            None => self.heard + app.activity_timeout.max(SHORTEST),
+            Some(asked) => asked + PONG_TIMEOUT,
+        }
     }
 }
