@@ -77,7 +77,7 @@ pub async fn run(
     stops: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let hub = wire(config, capacity)?;
-    hub.listen(listener, Site::new(hub.service()));
+    hub.listen(listener, Site::new(hub.service(), &config.path));
     stops.await;
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,17 +14,21 @@ use hyper::body::Incoming;
 use reverb_core::http::HubService;
 use tower_service::Service;
 
-/// `/up` and `/health`, and the hub for everything else.
+/// `/up` and `/health`, with or without the path prefix, and the hub for everything else.
 #[derive(Clone, Debug)]
 pub struct Site {
     hub: HubService,
+    path: Arc<str>,
 }
 
 impl Site {
-    /// The site around this hub.
+    /// The site around this hub, whose paths begin with `path`.
     #[must_use]
-    pub fn new(hub: HubService) -> Self {
-        Self { hub }
+    pub fn new(hub: HubService, path: &str) -> Self {
+        Self {
+            hub,
+            path: path.into(),
+        }
     }
 }
 
@@ -38,7 +43,8 @@ impl Service<Request<Incoming>> for Site {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
+        let path = request.uri().path();
+        match path.strip_prefix(&*self.path).unwrap_or(path) {
             // As Laravel Reverb answers.
             "/up" if is_read => Box::pin(async { Ok(healthy(r#"{"health":"OK"}"#)) }),
             "/health" if is_read => Box::pin(async { Ok(healthy(r#"{"status":"healthy"}"#)) }),
