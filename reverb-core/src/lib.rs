@@ -18,11 +18,12 @@
 //!
 //! - [`http`] is the door for backends and for hosts like axum; it asks the hub.
 //! - [`hub`] owns the connections. Its documentation says why it is built as it is, with the prices measured.
+//! - `wire` reads what stands on the wire: HTTP heads, the handshake, WebSocket frames.
 //! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
 //! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
 //!
-//! Follow one event: a request comes in by `http::front` (a plain signed publish, read by the shard that accepted the
-//! connection) or by [`http::HubService`] (everything else). `http::events` checks the signature and reads the body into
+//! Follow one event: a request comes in by `hub::door` (a plain signed publish, read by the shard that accepted the
+//! connection) or by [`http::HubService`] (everything else). `hub::accepted` reads the body of a signed request into
 //! [`protocol::Event`]s. `hub::publish` writes each out as a [`protocol::Outgoing`], makes room on all shards concerned
 //! and posts it to their mailboxes. `hub::shard` takes it in; `hub::deliver` puts the same bytes into the outbox of every
 //! guest in the room, and writes them when it is that socket's turn. Only then is the publisher answered.
@@ -63,3 +64,5 @@ pub mod http;
 pub mod hub;
 #[cfg(feature = "hub")]
 pub mod metrics;
+#[cfg(feature = "hub")]
+mod wire;

@@ -12,8 +12,8 @@ use crate::protocol::auth::Query;
 use crate::protocol::event::Info;
 use crate::protocol::{App, ChannelName, UserId};
 
-use super::error::ApiError;
-use super::events::{push_counts, push_string};
+use crate::hub::accepted::{push_counts, push_string};
+use crate::wire::error::ApiError;
 
 fn info(query: &Query<'_>) -> Info {
     query.get("info").map(Info::parse).unwrap_or_default()

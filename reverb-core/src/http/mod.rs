@@ -1,46 +1,37 @@
 //! HTTP: the API that backends publish by, and the door of a service that hosts the hub.
 //!
-//! [`HubService`] is a tower `Service`; `front` is the short cut that the hub's own listener takes.
+//! [`HubService`] is a tower `Service`; a hub that listens itself has a short
+//! cut for handshakes and plain publishes, in `hub::door`.
 
 mod channels;
-pub(crate) mod error;
-pub(crate) mod events;
-pub(crate) mod front;
-pub(crate) mod upgrade;
-pub(crate) mod websocket;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 
-use crate::hub::{Desk, Shared};
+use crate::hub::{Desk, Hub, Shared};
 use crate::protocol::App;
 use crate::protocol::auth::{self, Query};
 
-use self::error::ApiError;
-use self::events::Accepted;
-use self::upgrade::{Knock, NoHandshake};
+use crate::hub::accepted::Accepted;
+use crate::wire::BODY_TIMEOUT;
+use crate::wire::error::ApiError;
+use crate::wire::upgrade::{Knock, NoHandshake};
+
+pub use crate::wire::Peer;
 
 /// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
 const MOST_BODY: usize = 2 << 20;
-/// How long a body may take to arrive.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Body = Full<Bytes>;
-
-/// Whom a request came from, if whoever accepted the connection knows: put it into the request's extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
 ///
@@ -50,11 +41,17 @@ pub struct HubService {
     shared: Arc<Shared>,
 }
 
-impl HubService {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+impl Hub {
+    /// The hub as a tower `Service`, for axum and other hosts.
+    #[must_use]
+    pub fn service(&self) -> HubService {
+        HubService {
+            shared: self.shared().clone(),
+        }
     }
+}
 
+impl HubService {
     async fn answer<B>(self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body,

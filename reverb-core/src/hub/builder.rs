@@ -50,7 +50,7 @@ impl Settings {
     /// Whether the client came by TLS, as far as a believed proxy says.
     pub(crate) fn is_tls(&self, peer: Option<SocketAddr>, forwarded: Option<&str>) -> bool {
         peer.is_some_and(|peer| self.trusts(peer))
-            && forwarded.is_some_and(crate::http::upgrade::is_tls)
+            && forwarded.is_some_and(crate::wire::upgrade::is_tls)
     }
 }
 

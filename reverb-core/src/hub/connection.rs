@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::http::websocket::WebSocket;
 use crate::protocol::UserId;
 use crate::session::Session;
+use crate::wire::websocket::WebSocket;
 
 use super::directory::Quota;
 use super::listener::Listener;
@@ -85,7 +85,7 @@ impl Front {
         let timeout = match &stage {
             Stage::Start => IDLE_TIMEOUT,
             Stage::Head => HEAD_TIMEOUT,
-            Stage::Body => crate::http::BODY_TIMEOUT,
+            Stage::Body => crate::wire::BODY_TIMEOUT,
             Stage::Lookup | Stage::Delivery(_) | Stage::HandOver => ANSWER_TIMEOUT,
         };
         self.stage = stage;
@@ -127,6 +127,13 @@ pub(super) struct Leaving {
 pub(super) const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to close, once everything is written.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Whoever is further behind is looked at: is it the peer, or are we just not there yet?
+pub(super) const BEHIND: usize = 64 * 1024;
+/// Most that waits for a peer who takes nothing.
+pub(super) const MOST_WAITING: usize = 1 << 20;
+/// How long a peer may take nothing while much waits for it.
+pub(super) const NO_PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Leaving {
     /// It has been told all it will hear.

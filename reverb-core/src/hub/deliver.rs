@@ -6,18 +6,13 @@ use std::task::Poll;
 use crate::protocol::{Close, Outgoing, SocketId, UserId};
 
 use super::Desk;
-use super::connection::{Connection, Role};
+use super::connection::{BEHIND, Connection, MOST_WAITING, NO_PROGRESS_TIMEOUT, Role};
 use super::mailbox::Parcel;
 use super::outbox::Frame;
 use super::shard::Shard;
 
 /// A room of at most so many is written with the answers: it shall not wait behind one of thousands.
 const SMALL_ROOM: usize = 32;
-/// Whoever is further behind is looked at: is it the peer, or are we just not there yet?
-pub(super) const BEHIND: usize = 64 * 1024;
-/// Most that waits for a peer who takes nothing.
-pub(super) const MOST_WAITING: usize = 1 << 20;
-
 impl Shard {
     /// Hands out a message that came by mail.
     pub(super) fn deliver(&mut self, parcel: Parcel) {
@@ -134,7 +129,7 @@ impl Shard {
                 self.cut(slot);
             } else {
                 let since = connection.stuck_since.unwrap_or(now);
-                self.arm(slot, since + super::leave::NO_PROGRESS_TIMEOUT);
+                self.arm(slot, since + NO_PROGRESS_TIMEOUT);
             }
         }
     }
@@ -295,7 +290,7 @@ impl Shard {
         };
         connection.stuck_since.get_or_insert(now);
         if connection.outbox.weight() > BEHIND {
-            self.arm(slot, now + super::leave::NO_PROGRESS_TIMEOUT);
+            self.arm(slot, now + NO_PROGRESS_TIMEOUT);
         }
     }
 }

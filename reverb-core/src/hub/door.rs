@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::accepted::Accepted;
 use crate::app_store::StoreError;
-use crate::http::error::ApiError;
-use crate::http::events::Accepted;
-use crate::http::front::{self, Publish, Request};
-use crate::http::upgrade::Knock;
-use crate::http::websocket::WebSocket;
 use crate::protocol::{App, Close};
 use crate::session::Session;
+use crate::wire::error::ApiError;
+use crate::wire::front::{self, Publish, Request};
+use crate::wire::upgrade::Knock;
+use crate::wire::websocket::WebSocket;
 
 use super::connection::{Connection, Guest, Role, Stage};
 use super::directory::{Desk, Quota};

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
-use crate::http::websocket::{self, Heard};
 use crate::protocol::Close;
+use crate::wire::websocket::{self, Heard};
 
 use super::connection::{Connection, Guest, Role};
 use super::door::Read;

@@ -1,18 +1,15 @@
 //! The way out: deadlines, closing, the farewell, and [`Shard::end`], through which everybody goes in the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::http::websocket;
 use crate::protocol::{Close, UserId};
+use crate::wire::websocket;
 
 use super::Desk;
-use super::connection::{CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Leaving, Role, Stage};
-use super::deliver::BEHIND;
+use super::connection::{
+    BEHIND, CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Leaving, NO_PROGRESS_TIMEOUT, Role, Stage,
+};
 use super::shard::Shard;
-
-/// How long a peer may take nothing while much waits for it.
-pub(super) const NO_PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shard {
     /// Closes a connection with this code; what was said before goes out first.

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::app_store::BoxError;
-use crate::http::Peer;
+use crate::wire::Peer;
 
 use super::connection::IDLE_TIMEOUT;
 use super::stream::{Rewind, Stream};

@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::app_store::StoreError;
-use crate::http::upgrade::Knock;
 use crate::protocol::{App, ChannelName, Close, Outgoing, SocketId, UserId};
 use crate::session::Welcome;
+use crate::wire::upgrade::Knock;
 
 use super::directory::{Desk, Quota};
 use super::listener::Listener;

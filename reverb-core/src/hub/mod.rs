@@ -28,6 +28,7 @@
 //! Tried and dropped: a task per connection for reading (2.4 times the memory), io_uring (TCP is the cost, not the call),
 //! other allocators (dearer on churn and publishing), a frame copied per receiver (55 ns and a copy of the payload each).
 
+pub(crate) mod accepted;
 mod apps;
 mod builder;
 mod channel;
@@ -67,7 +68,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::app_store::{AppStore, BoxError, StoreError};
 use crate::clock::Clock;
-use crate::http::HubService;
 use crate::metrics::Metrics;
 use crate::protocol::{App, Close};
 
@@ -79,7 +79,6 @@ pub(crate) use self::builder::Settings;
 pub use self::builder::{BuildError, HubBuilder};
 pub(crate) use self::directory::{Desk, Directory, Quota};
 pub use self::publish::Overloaded;
-pub(crate) use self::publish::Publication;
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 #[derive(Clone)]
@@ -164,10 +163,9 @@ impl Hub {
         }
     }
 
-    /// The hub as a tower `Service`, for axum and other hosts.
-    #[must_use]
-    pub fn service(&self) -> HubService {
-        HubService::new(self.owner.shared.clone())
+    /// What all its parts have hold of.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
     }
 
     /// Accepts connections from this socket: the quickest way in. `site` answers what is neither a client nor a plain

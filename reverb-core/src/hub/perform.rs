@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::http::websocket;
 use crate::protocol::{App, ChannelName, Member, Outgoing, UserId};
 use crate::session::{Chair, Command, Outcome, Refusal, Seat, Welcome, Wish};
+use crate::wire::websocket;
 
 use super::Shared;
 use super::channel::Channel;

@@ -9,9 +9,12 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::protocol::{App, ChannelKind, ChannelName, Event, Outgoing, SocketId};
+
+use crate::wire::error::ApiError;
 
 use super::channel::Channel;
 use super::directory::{Desk, Directory, Shards};
@@ -49,6 +52,15 @@ pub(super) struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server is over capacity: nothing was sent, try again in a second")]
 pub struct Overloaded;
+
+impl From<Overloaded> for ApiError {
+    fn from(error: Overloaded) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
+    }
+}
 
 impl Publication {
     /// Writes out these events, checked before, for the channels that anybody will hear them on.

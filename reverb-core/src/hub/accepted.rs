@@ -1,4 +1,4 @@
-//! `POST events` and `POST batch_events`, behind both doors.
+//! [`Accepted`]: the body of `POST events` or `POST batch_events`, behind both doors.
 //!
 //! Source: Pusher Channels HTTP API.
 
@@ -7,11 +7,13 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::hub::{Desk, Directory, Publication};
 use crate::protocol::event::Info;
 use crate::protocol::{App, ChannelKind, Event, InvalidEvent};
 
-use super::error::ApiError;
+use crate::wire::error::ApiError;
+
+use super::directory::{Desk, Directory};
+use super::publish::Publication;
 
 /// The events of one request, checked whole.
 pub(crate) struct Accepted<'a> {
@@ -132,7 +134,7 @@ impl<'a> Accepted<'a> {
 }
 
 /// Writes an object with those figures that there are.
-pub(super) fn push_counts(body: &mut String, users: Option<usize>, subscriptions: Option<usize>) {
+pub(crate) fn push_counts(body: &mut String, users: Option<usize>, subscriptions: Option<usize>) {
     let mut separator = '{';
     for (name, count) in [("user_count", users), ("subscription_count", subscriptions)] {
         if let Some(count) = count {
@@ -144,7 +146,7 @@ pub(super) fn push_counts(body: &mut String, users: Option<usize>, subscriptions
 }
 
 /// Writes a text as a JSON string.
-pub(super) fn push_string(body: &mut String, text: &str) {
+pub(crate) fn push_string(body: &mut String, text: &str) {
     let mut quoted = Vec::with_capacity(text.len() + 2);
     crate::protocol::json::quote(&mut quoted, text);
     body.push_str(&String::from_utf8_lossy(&quoted));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::app_store::StoreError;
-use crate::hub::Overloaded;
 use crate::protocol::auth::Unauthorized;
 use crate::protocol::{InvalidEvent, InvalidName, json};
 
@@ -88,15 +87,6 @@ impl From<InvalidEvent> for ApiError {
 impl From<InvalidName> for ApiError {
     fn from(error: InvalidName) -> Self {
         Self::bad_request(error.to_string())
-    }
-}
-
-impl From<Overloaded> for ApiError {
-    fn from(error: Overloaded) -> Self {
-        Self {
-            retry_after: Some(1),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        }
     }
 }
 
