@@ -1,1 +1,25 @@
 //! The hub as its users meet it: real WebSocket and HTTP, over real sockets.
+
+mod api;
+mod client;
+mod harness;
+mod wire;
+
+mod app_store;
+mod apps;
+mod cache;
+mod channels;
+mod client_events;
+mod connection;
+mod drain;
+mod embed;
+mod frames;
+mod http_api;
+mod http_bounds;
+mod http_wire;
+mod liveness;
+mod presence;
+mod properties;
+mod publishing;
+mod signatures;
+mod users;

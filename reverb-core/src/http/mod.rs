@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 
 use crate::hub::{Desk, Hub, Shared};
@@ -67,6 +69,7 @@ impl HubService {
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        judge(&request)?;
         let path = request.uri().path().to_owned();
         let inner = self.shared.settings.within(&path).unwrap_or_default();
         let upgrade = request
@@ -74,18 +77,9 @@ impl HubService {
             .get(UPGRADE)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        let is_upgrade =
-            request.method() == Method::GET && upgrade.to_ascii_lowercase().contains("websocket");
-        if is_upgrade || inner.starts_with("/app/") {
+        let is_upgrade = upgrade.to_ascii_lowercase().contains("websocket");
+        if request.method() == Method::GET && (is_upgrade || inner.starts_with("/app/")) {
             return self.connect(inner, request).await;
-        }
-        let route = Route::find(inner).ok_or_else(ApiError::not_found)?;
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        if is_read == route.action.is_post() || !(is_read || request.method() == Method::POST) {
-            return Err(ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                route.action.methods(),
-            ));
         }
         let (parts, body) = request.into_parts();
         let query = parts.uri.query().unwrap_or_default();
@@ -96,13 +90,34 @@ impl HubService {
             body: &[],
         };
         // Who does not even claim to be an app's backend is not read further.
-        let app = self.shared.claimed(route.app.as_deref(), &signed).await?;
+        let (route, app) = match self.admit(inner, &signed).await {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(refuse(body, error).await),
+        };
         let body = read_body(body).await?;
         signed.body = &body;
         self.shared.check_signed(&app, &signed)?;
         let desk = self.shared.directory.desk(&app);
         self.perform(&route.action, &Call { app, desk }, query, &body)
             .await
+    }
+
+    /// What a request asks for, and the app that it says it is from.
+    async fn admit(
+        &self,
+        path: &str,
+        request: &auth::Request<'_>,
+    ) -> Result<(Route, Arc<App>), ApiError> {
+        if path.starts_with("/app/") {
+            return Err(ApiError::not_allowed("GET"));
+        }
+        let route = Route::find(path).ok_or_else(ApiError::not_found)?;
+        let methods = route.action.methods();
+        if !methods.split(", ").any(|method| method == request.method) {
+            return Err(ApiError::not_allowed(methods));
+        }
+        let app = self.shared.claimed(route.app.as_deref(), request).await?;
+        Ok((route, app))
     }
 
     async fn perform(
@@ -155,6 +170,22 @@ impl HubService {
         path: &str,
         mut request: Request<B>,
     ) -> Result<Response<Body>, ApiError> {
+        if self.shared.is_ending() {
+            let error = ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is shutting down, reconnect",
+            );
+            return Err(ApiError {
+                retry_after: Some(1),
+                closes: true,
+                ..error
+            });
+        }
+        if request.version() != Version::HTTP_11 {
+            return Err(ApiError::bad_request(
+                "a WebSocket handshake needs HTTP/1.1",
+            ));
+        }
         let headers = request.headers();
         let forwarded = headers
             .get("x-forwarded-proto")
@@ -298,11 +329,45 @@ impl Action {
     }
 
     fn methods(&self) -> &'static str {
-        if self.is_post() {
-            "Method not allowed: use POST"
-        } else {
-            "Method not allowed: use GET"
-        }
+        if self.is_post() { "POST" } else { "GET, HEAD" }
+    }
+}
+
+/// As strict as the hub's own door is with a head, also with those that come later on a connection: what a proxy in front
+/// might understand differently is refused.
+fn judge<B>(request: &Request<B>) -> Result<(), ApiError> {
+    let refuse = |why: &str| {
+        Err(ApiError {
+            closes: true,
+            ..ApiError::bad_request(why)
+        })
+    };
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    if request.headers().get_all(HOST).iter().count() != 1 {
+        return refuse("a request needs one Host header");
+    }
+    let mut encodings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(encoding), None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => refuse("Transfer-Encoding must be chunked"),
+    }
+}
+
+/// Refuses a request whose body was not read. A small one is read after all, so that another request can follow.
+async fn refuse<B>(body: B, error: ApiError) -> ApiError
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    const SMALL: u64 = 64 * 1024;
+    let is_small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
+    let is_read = body.is_end_stream() || (is_small && read_body(body).await.is_ok());
+    ApiError {
+        closes: error.closes || !is_read,
+        ..error
     }
 }
 
@@ -351,23 +416,15 @@ fn failure(error: &ApiError) -> Response<Body> {
     if let Some(seconds) = error.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
+    if let Some(methods) = error.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
     if error.closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    match error.status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allow = if error.message.ends_with("POST") {
-                "POST"
-            } else {
-                "GET, HEAD"
-            };
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
-        StatusCode::UPGRADE_REQUIRED => {
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert("Sec-WebSocket-Version", HeaderValue::from_static("13"));
-        }
-        _ => {}
+    if error.status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert("Sec-WebSocket-Version", HeaderValue::from_static("13"));
     }
     response
 }

@@ -1,5 +1,6 @@
 //! [`Connection`]: all that one socket costs.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
@@ -12,7 +13,7 @@ use crate::wire::websocket::WebSocket;
 use super::directory::Quota;
 use super::listener::Listener;
 use super::mailbox::SlotWaker;
-use super::outbox::{Frame, Outbox};
+use super::outbox::Outbox;
 use super::stream::Stream;
 
 /// One socket and what is known of it.
@@ -67,7 +68,7 @@ pub(super) enum Stage {
     /// The app store: is there such an app?
     Lookup,
     /// The shards that deliver what was published: then this is the answer.
-    Delivery(Frame),
+    Delivery(Cow<'static, str>),
     /// The last answer has to be written: then the stream is hyper's.
     HandOver,
 }

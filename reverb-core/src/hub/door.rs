@@ -1,6 +1,7 @@
 //! The door: connections that speak HTTP. A client is let in or told why not, a plain publish is answered, and anything
 //! else goes to hyper.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -202,7 +203,7 @@ impl Shard {
         });
         match accepted {
             Ok(accepted) => self.send_out(slot, &accepted),
-            Err(error) => self.reply(slot, response(&error, false)),
+            Err(error) => self.reply(slot, response(&error, self.drain.is_some())),
         }
         true
     }
@@ -210,7 +211,7 @@ impl Shard {
     fn send_out(&mut self, slot: u32, accepted: &Accepted<'_>) {
         let directory = self.shared.directory.clone();
         let publication = accepted.publication(&directory);
-        let answer = ok(&accepted.answer());
+        let answer = accepted.answer();
         let own = Some(self.index);
         let generation = self
             .connection(slot)
@@ -248,11 +249,11 @@ impl Shard {
         });
         match waits {
             true => self.await_delivery(slot, answer),
-            false => self.reply_behind(slot, &desk, answer),
+            false => self.reply_behind(slot, &desk, &answer),
         }
     }
 
-    fn await_delivery(&mut self, slot: u32, answer: Frame) {
+    fn await_delivery(&mut self, slot: u32, answer: Cow<'static, str>) {
         let now = self.now;
         if let Some(front) = self.connection(slot).and_then(Connection::front) {
             front.enter(Stage::Delivery(answer), now);
@@ -262,34 +263,42 @@ impl Shard {
 
     /// What a connection published is with all its receivers, or was not taken.
     pub(super) fn published(&mut self, slot: Slot, result: Result<(), Overloaded>) {
-        let now = self.now;
         let Some(front) = self.same(slot).and_then(Connection::front) else {
             return;
         };
         let Stage::Delivery(answer) = std::mem::replace(&mut front.stage, Stage::Start) else {
             return;
         };
-        front.enter(Stage::Start, now);
-        self.rearm(slot.index);
+        let closes = self.drain.is_some();
         match result {
-            Ok(()) => self.say(slot.index, answer),
-            Err(overloaded) => self.say(slot.index, response(&overloaded.into(), false)),
+            Ok(()) => self.reply(slot.index, ok(&answer, closes)),
+            Err(overloaded) => self.reply(slot.index, response(&overloaded.into(), closes)),
         }
         self.ready.push_back(slot.index);
     }
 
-    /// Answers a request; the next one may follow.
+    /// Answers a request; the next one may follow, unless the hub drains.
     fn reply(&mut self, slot: u32, answer: Frame) {
         self.await_next(slot);
         self.say(slot, answer);
+        if self.drain.is_some() {
+            self.start_leaving(slot);
+        }
     }
 
     /// Answers a request once what it published is written, unless much waits to be written.
-    fn reply_behind(&mut self, slot: u32, desk: &Arc<Desk>, answer: Frame) {
-        self.await_next(slot);
-        match self.apps.find(desk).filter(|app| self.apps.is_short(*app)) {
-            Some(app) => self.say_in_ring(slot, app, answer),
-            None => self.say(slot, answer),
+    fn reply_behind(&mut self, slot: u32, desk: &Arc<Desk>, answer: &str) {
+        let closes = self.drain.is_some();
+        match self
+            .apps
+            .find(desk)
+            .filter(|app| !closes && self.apps.is_short(*app))
+        {
+            Some(app) => {
+                self.await_next(slot);
+                self.say_in_ring(slot, app, ok(answer, false));
+            }
+            None => self.reply(slot, ok(answer, closes)),
         }
     }
 
@@ -328,13 +337,16 @@ impl Shard {
     }
 }
 
-/// A response 200.
-fn ok(body: &str) -> Frame {
-    if body == "{}" {
+/// A response 200; with `closes` the last one on its connection.
+fn ok(body: &str, closes: bool) -> Frame {
+    if body == "{}" && !closes {
         return EMPTY.with(Frame::clone);
     }
+    let close = if closes { "connection: close\r\n" } else { "" };
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes().into()
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{close}content-length: {length}\r\n\r\n{body}")
+        .into_bytes()
+        .into()
 }
 
 thread_local! {

@@ -1,6 +1,7 @@
 //! The way out: deadlines, closing, the farewell, and [`Shard::end`], through which everybody goes in the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::protocol::{Close, UserId};
 use crate::wire::websocket;
@@ -172,38 +173,41 @@ impl Shard {
     /// Says good-bye to as many as must go in this tick for all to be gone in time.
     pub(super) fn drain_some(&mut self) {
         let Some(until) = self.drain else { return };
-        let staying: Vec<u32> = (0..self.connections.len() as u32)
-            .filter(|slot| self.stays(*slot))
-            .collect();
+        let all = 0..self.connections.len() as u32;
         if self.now >= until + FAREWELL_TIMEOUT {
-            return (0..self.connections.len() as u32).for_each(|slot| self.end(slot));
+            return all.for_each(|slot| self.end(slot));
         }
-        let now = staying.len().div_ceil(self.ticks_until(until) as usize);
-        for slot in staying.into_iter().take(now) {
-            match self.is_guest(slot) {
-                true => self.close(slot, Close::SHUTTING_DOWN),
-                // A connection kept open between two requests; the last answer may not be written yet.
-                false
-                    if self
-                        .connection(slot)
-                        .is_some_and(|connection| !connection.outbox.is_empty()) =>
-                {
-                    self.start_leaving(slot);
-                }
-                false => self.end(slot),
-            }
+        let guests: Vec<u32> = all.clone().filter(|slot| self.is_guest(*slot)).collect();
+        let now = guests.len().div_ceil(self.ticks_until(until) as usize);
+        guests
+            .into_iter()
+            .take(now)
+            .for_each(|slot| self.close(slot, Close::SHUTTING_DOWN));
+        // Backends that publish are told with their next answer; the others are between two requests.
+        if self.now >= until + IDLE_GRACE {
+            all.for_each(|slot| self.end_idle(slot));
         }
     }
 
-    /// Whether the hub has yet to say good-bye to this connection.
-    fn stays(&self, slot: u32) -> bool {
-        match self.connections[slot as usize]
-            .as_deref()
-            .map(|connection| &connection.role)
+    /// Ends a connection on which no request is under way.
+    fn end_idle(&mut self, slot: u32) {
+        let Some(connection) = self.connection(slot) else {
+            return;
+        };
+        let is_owed = !connection.outbox.is_empty();
+        if connection
+            .front()
+            .is_some_and(|front| matches!(front.stage, Stage::Start))
         {
-            Some(Role::Guest(_)) => true,
-            Some(Role::Front(front)) => matches!(front.stage, Stage::Start),
-            Some(Role::Leaving(_)) | None => false,
+            // The last answer may not be written yet.
+            if is_owed {
+                self.start_leaving(slot)
+            } else {
+                self.end(slot)
+            }
         }
     }
 }
+
+/// How long a backend's connection is kept for its next request once the hub has drained.
+const IDLE_GRACE: Duration = Duration::from_secs(1);

@@ -106,6 +106,8 @@ where
 {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        // Whoever has said all it has to say still hears the answer.
+        .half_close(true)
         // It also runs while a kept connection is idle. The first head was whole before it came here.
         .header_read_timeout(IDLE_TIMEOUT)
         .max_headers(64)

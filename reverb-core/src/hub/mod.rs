@@ -277,6 +277,11 @@ impl Shared {
         Ok((app, quota))
     }
 
+    /// Whether nobody new is taken any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.drains.get().is_some() || self.stops.load(Ordering::Acquire)
+    }
+
     /// A connection whose handshake a host has answered moves into a shard.
     pub(crate) fn admit_upgraded(
         &self,

@@ -17,6 +17,8 @@ pub(crate) struct ApiError {
     pub(crate) retry_after: Option<u64>,
     /// Whether the rest of the request may still be on its way, so that nothing can follow it on this connection.
     pub(crate) closes: bool,
+    /// The methods that would have been right.
+    pub(crate) allow: Option<&'static str>,
 }
 
 impl ApiError {
@@ -26,6 +28,7 @@ impl ApiError {
             message: message.into(),
             retry_after: None,
             closes: false,
+            allow: None,
         }
     }
 
@@ -38,6 +41,17 @@ impl ApiError {
             StatusCode::NOT_FOUND,
             "Not found: the API lives under /apps/{app_id}/, clients connect to /app/{key}",
         )
+    }
+
+    pub(crate) fn not_allowed(methods: &'static str) -> Self {
+        let error = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Method not allowed: use {methods}"),
+        );
+        Self {
+            allow: Some(methods),
+            ..error
+        }
     }
 
     pub(crate) fn no_app(id: &str) -> Self {
