@@ -43,13 +43,13 @@ export async function connect(t, server, app, rest) {
 }
 
 /** Waits until this client is connected. */
-export async function connected(client) {
+export async function connected(client, limit) {
   if (client.connection.state === 'connected') return;
   await within('the client connects', new Promise((resolve, reject) => {
     client.connection.bind('connected', resolve);
     client.connection.bind('failed', () => reject(new Error('the client failed')));
     client.connection.bind('disconnected', () => reject(new Error('the client was refused')));
-  }));
+  }), limit);
 }
 
 /** A Laravel Echo that is connected; `broadcaster` is `reverb` or `pusher`. */

@@ -119,8 +119,8 @@ test('every open connection counts, subscribed or not', async (t) => {
 
 test('a wrong secret, key or app is refused with the reason', async () => {
   const publish = (app) => server.sdk(app).trigger('orders', 'placed', {});
-  const error = await fails(publish({ ...shop, secret: 'wrong' }), 401, /signature/i);
-  assert.match(error.body, /POST\\n\/apps\/\d+\/events\\nauth_key=/, 'the string to sign helps those who debug');
+  // The string to sign, in Pusher's words, helps those who debug.
+  await fails(publish({ ...shop, secret: 'wrong' }), 401, /Invalid signature.*"POST\\n\/apps\/\d+\/events\\nauth_key=/);
   await fails(publish({ ...shop, key: 'wrong' }), 401);
   await fails(publish({ ...shop, key: closed.key, secret: closed.secret }), 401);
   await fails(publish({ ...shop, id: '999999' }), 404, /999999/);

@@ -78,7 +78,7 @@ impl<'a> Accepted<'a> {
 
     /// The answer's body: the figures that were asked for, or an empty object.
     pub(crate) fn answer(&self) -> Cow<'static, str> {
-        if !self.events.iter().any(|event| event.info.any()) {
+        if !self.events.iter().any(|event| event.info().any()) {
             return Cow::Borrowed("{}");
         }
         let mut body = String::from(if self.is_batch {
@@ -94,7 +94,7 @@ impl<'a> Accepted<'a> {
                     self.figures(
                         &mut body,
                         event.channels().next().unwrap_or_default(),
-                        event.info,
+                        event.info(),
                     );
                 }
                 false => self.channels(&mut body, event),
@@ -114,7 +114,7 @@ impl<'a> Accepted<'a> {
             named.push(channel);
             push_string(body, channel);
             body.push(':');
-            self.figures(body, channel, event.info);
+            self.figures(body, channel, event.info());
         }
     }
 

@@ -118,7 +118,8 @@ impl Shard {
                 guest.session.handle_timeout(&app, now, wishes);
                 let next = guest.session.next_timeout(&app);
                 self.carry_out(slot, &app);
-                next
+                // If it answers a ping it is to be asked again sooner than it would have been given up.
+                next.min(now + app.activity_timeout)
             }
             Role::Leaving(leaving) if now >= leaving.until => return self.end(slot),
             Role::Leaving(leaving) => leaving.until,

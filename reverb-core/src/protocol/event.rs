@@ -26,7 +26,7 @@ pub struct Event<'a> {
     pub(crate) data: Text<'a>,
     channels: Channels<'a>,
     pub(crate) except: Option<SocketId>,
-    pub(crate) info: Info,
+    info: Info,
 }
 
 /// Text on its way into a frame: still the JSON string token it came as, or plain.
@@ -210,6 +210,12 @@ impl<'a> Event<'a> {
             ChannelName::check(channel, limits.channel_name_length)?;
         }
         Ok(())
+    }
+
+    /// The figures that the publisher wants to be told.
+    #[must_use]
+    pub fn info(&self) -> Info {
+        self.info
     }
 
     /// The channels it goes to.
