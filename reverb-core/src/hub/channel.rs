@@ -226,11 +226,12 @@ impl Channel {
         if !self.is_numbered() {
             return Some(welcome);
         }
-        let channel = self.name.clone();
+        let (channel, number, welcome) = (self.name.clone(), directory.number(), Box::new(welcome));
         directory.mailboxes[shard].send(Letter::Reminder {
             slot,
             channel,
-            welcome: Box::new(welcome),
+            number,
+            welcome,
         });
         None
     }

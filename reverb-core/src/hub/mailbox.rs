@@ -78,6 +78,8 @@ pub(crate) enum Letter {
     Reminder {
         slot: Slot,
         channel: ChannelName,
+        /// Seats taken later have been told something newer.
+        number: u64,
         welcome: Box<Welcome>,
     },
     /// Close every connection of this user.

@@ -77,11 +77,18 @@ impl Shard {
     }
 
     /// A reminder has come, behind what it must not overtake.
-    pub(super) fn remind(&mut self, slot: Slot, channel: &ChannelName, welcome: Welcome) {
+    pub(super) fn remind(
+        &mut self,
+        slot: Slot,
+        channel: &ChannelName,
+        number: u64,
+        welcome: Welcome,
+    ) {
         let Self {
             connections,
             wishes,
             apps,
+            rooms,
             ..
         } = self;
         let connection = connections
@@ -91,13 +98,17 @@ impl Shard {
         let Some(guest) = same.and_then(Connection::guest) else {
             return;
         };
-        // It may have left the channel meanwhile.
-        if guest
-            .session
-            .subscriptions()
-            .iter()
-            .any(|subscription| subscription.channel == *channel)
-        {
+        // It may have left the channel meanwhile, or have come back and been told something newer.
+        let mut subscriptions = guest.session.subscriptions().iter();
+        let seat = subscriptions
+            .find(|subscription| subscription.channel == *channel)
+            .map(|found| found.seat);
+        let is_news = |seat: Seat| {
+            rooms
+                .get(seat.room)
+                .is_some_and(|room| room.is_news(seat.place as usize, number))
+        };
+        if seat.is_some_and(is_news) {
             guest
                 .session
                 .handle_outcome(Outcome::Reminded(welcome), wishes);

@@ -421,8 +421,9 @@ impl Shard {
             Letter::Reminder {
                 slot,
                 channel,
+                number,
                 welcome,
-            } => self.remind(slot, &channel, *welcome),
+            } => self.remind(slot, &channel, number, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
             Letter::Answer { slot, knock, found } => {
                 if self

@@ -1,0 +1,401 @@
+//! [`Verdict`]: whether what one connection said and heard makes sense, in itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::client::{Entry, Log, Said, What};
+use crate::heard::{Heard, Members};
+use crate::script::{Channel, Tenant, User};
+use crate::sitting::Sitting;
+
+/// One connection, open or not.
+pub(crate) struct Life {
+    pub(crate) app: Tenant,
+    pub(crate) name: String,
+    pub(crate) socket_id: String,
+    pub(crate) log: Arc<Log>,
+}
+
+/// What backends have done.
+#[derive(Default)]
+pub(crate) struct Deeds {
+    /// By the data of the event.
+    pub(crate) published: BTreeMap<String, Published>,
+    pub(crate) terminated: Vec<Terminated>,
+}
+
+/// An event, and between which stamps it was published.
+pub(crate) struct Published {
+    pub(crate) app: Tenant,
+    pub(crate) to: Vec<String>,
+    /// A socket id.
+    pub(crate) except: Option<String>,
+    pub(crate) begun: u64,
+    pub(crate) done: u64,
+}
+
+pub(crate) struct Terminated {
+    pub(crate) app: Tenant,
+    pub(crate) user: String,
+    pub(crate) begun: u64,
+}
+
+/// What one connection has been through.
+pub(crate) struct Verdict {
+    pub(crate) app: Tenant,
+    pub(crate) name: String,
+    pub(crate) socket_id: String,
+    pub(crate) is_open: bool,
+    /// When it left by itself.
+    pub(crate) ended: Option<u64>,
+    /// Whether it left without waiting for what was under way.
+    pub(crate) hung_up: bool,
+    pub(crate) was_terminated: bool,
+    pub(crate) user: Option<(String, u64)>,
+    /// Watched users, and whether they are online, as far as it was told.
+    pub(crate) watched: BTreeMap<String, Option<bool>>,
+    pub(crate) sittings: Vec<Sitting>,
+    pub(crate) whispers: Vec<Whispered>,
+    /// Channels that it will be reminded of, as it has subscribed again. Where notices are numbered, that takes its turn
+    /// behind them, not behind the other answers.
+    owed: Vec<Channel>,
+    /// Commands without an answer so far.
+    pending: VecDeque<(u64, Said)>,
+}
+
+/// A client event that must have reached the others.
+pub(crate) struct Whispered {
+    pub(crate) at: u64,
+    pub(crate) channel: String,
+    pub(crate) data: String,
+}
+
+impl Verdict {
+    /// Reads a connection's log.
+    pub(crate) fn on(life: &Life, deeds: &Deeds) -> Result<Self, String> {
+        let mut verdict = Self {
+            app: life.app,
+            name: format!("{} of {:?} ({})", life.name, life.app, life.socket_id),
+            socket_id: life.socket_id.clone(),
+            is_open: true,
+            ended: None,
+            hung_up: false,
+            was_terminated: false,
+            user: None,
+            watched: BTreeMap::new(),
+            sittings: Vec::new(),
+            whispers: Vec::new(),
+            owed: Vec::new(),
+            pending: VecDeque::new(),
+        };
+        let entries = life.log.entries();
+        for (n, entry) in entries.iter().enumerate() {
+            let taken = match &entry.what {
+                What::Said(said) => {
+                    verdict.said(entry.at, said);
+                    Ok(())
+                }
+                What::Heard(heard) => {
+                    // Pings may have been on their way.
+                    let next = entries[n + 1..]
+                        .iter()
+                        .find(|entry| matches!(entry.what, What::Heard(_)));
+                    let is_farewell = matches!(
+                        next.map(|next| &next.what),
+                        Some(What::Heard(Heard::Closed(Some(_))))
+                    );
+                    verdict.heard(entry.at, heard, is_farewell, deeds)
+                }
+            };
+            if let Err(why) = taken {
+                let around = entries[n.saturating_sub(12)..=n]
+                    .iter()
+                    .map(|Entry { at, what }| format!("\n  {at} {what:?}"));
+                return Err(format!(
+                    "{}: {why}{}",
+                    verdict.name,
+                    around.collect::<String>()
+                ));
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Who has signed in, and where.
+    pub(crate) fn online(&self) -> Option<(Tenant, String)> {
+        self.user.as_ref().map(|(user, _)| (self.app, user.clone()))
+    }
+
+    /// The channels that it is in.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = &Sitting> {
+        self.sittings.iter().filter(|sitting| !sitting.is_over)
+    }
+
+    /// The data of the last event that was published in this channel, as far as it heard.
+    pub(crate) fn last_published(&self, channel: &str) -> Option<&str> {
+        let sitting = self.seats().find(|sitting| sitting.channel == channel)?;
+        let published = |event: &&String| event.starts_with("event:");
+        sitting
+            .events
+            .iter()
+            .rev()
+            .find(published)
+            .map(String::as_str)
+    }
+
+    fn said(&mut self, at: u64, said: &Said) {
+        if matches!(said, Said::Close | Said::Drop) {
+            self.is_open = false;
+            self.hung_up = *said == Said::Drop;
+            self.ended = Some(at);
+        }
+        self.pending.push_back((at, said.clone()));
+    }
+
+    fn seat(&mut self, channel: &str) -> Option<&mut Sitting> {
+        self.sittings
+            .iter_mut()
+            .find(|sitting| !sitting.is_over && sitting.channel == channel)
+    }
+
+    /// Commands that are not answered were done before whatever is answered next.
+    fn pass_over_silent(&mut self) {
+        while let Some((at, said)) = self.pending.pop_front() {
+            match said {
+                Said::Unsubscribe(channel) => {
+                    if let Some(sitting) = self.seat(channel.name()) {
+                        sitting.left = Some(at);
+                        sitting.is_over = true;
+                    }
+                }
+                Said::Whisper(channel, data) => {
+                    let is_seated = self.seat(channel.name()).is_some();
+                    if is_seated && (channel.is_signed() || self.app == Tenant::Blog) {
+                        self.whispers.push(Whispered {
+                            at,
+                            channel: channel.name().to_owned(),
+                            data,
+                        });
+                    }
+                }
+                Said::Subscribe(channel, user) if self.reminds(channel, user) => {
+                    self.owed.push(channel);
+                }
+                other => {
+                    self.pending.push_front((at, other));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether this subscription stands already, on a channel whose reminders take their turn.
+    fn reminds(&mut self, channel: Channel, user: Option<User>) -> bool {
+        let user = self.would_be(channel, user);
+        let is_numbered = channel.is_presence() || channel.is_cache();
+        is_numbered
+            && self
+                .seat(channel.name())
+                .is_some_and(|sitting| sitting.user == user)
+    }
+
+    /// Whether this answers a subscription that stood already.
+    fn is_reminder(&mut self, name: &str) -> bool {
+        while let Some((_, Said::Subscribe(channel, user))) = self.pending.front().cloned()
+            && self.reminds(channel, user)
+        {
+            self.owed.push(channel);
+            self.pending.pop_front();
+        }
+        let owed = self.owed.iter().position(|channel| channel.name() == name);
+        match owed {
+            Some(n) if self.seat(name).is_some() => {
+                self.owed.swap_remove(n);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn heard(
+        &mut self,
+        at: u64,
+        heard: &Heard,
+        is_farewell: bool,
+        deeds: &Deeds,
+    ) -> Result<(), String> {
+        match heard {
+            Heard::Error(Some(4009)) if is_farewell => Ok(()),
+            Heard::Error(_) => self.failed(),
+            Heard::Closed(code) => self.closed(*code),
+            Heard::Joined { channel, members } if self.is_reminder(channel) => {
+                let sitting = self.seat(channel).ok_or("it sits there")?;
+                if sitting.members != *members {
+                    return Err(format!("it knows {:?} already", sitting.members));
+                }
+                sitting.welcome(members);
+                Ok(())
+            }
+            Heard::Pong | Heard::SignedIn(_) | Heard::Joined { .. } | Heard::Refused { .. } => {
+                self.pass_over_silent();
+                let (asked, said) = self.pending.pop_front().ok_or("an answer to nothing")?;
+                self.answered(at, asked, &said, heard)
+            }
+            Heard::Online(user) => self.told(user, true),
+            Heard::Offline(user) => self.told(user, false),
+            Heard::Missed { channel }
+            | Heard::Count { channel, .. }
+            | Heard::Added { channel, .. }
+            | Heard::Removed { channel, .. }
+            | Heard::Event { channel, .. } => {
+                let socket_id = self.socket_id.clone();
+                let app = self.app;
+                let sitting = self.seat(channel).ok_or("it is not in this channel")?;
+                sitting.hear(heard, app, &socket_id, deeds)
+            }
+        }
+    }
+
+    /// An error: the answer to a client event, a sign-in, or the first half of a refusal.
+    fn failed(&mut self) -> Result<(), String> {
+        while let Some((at, said)) = self.pending.pop_front() {
+            match said {
+                // Nobody sits there, or else it would have been passed over.
+                Said::Unsubscribe(channel) => {
+                    self.pending.push_front((at, Said::Unsubscribe(channel)));
+                    self.pass_over_silent();
+                }
+                Said::Whisper(channel, _) => {
+                    let may = channel.is_signed() || self.app == Tenant::Blog;
+                    return match self.seat(channel.name()) {
+                        Some(_) if may => Err("a client event must not fail".to_owned()),
+                        _ => Ok(()),
+                    };
+                }
+                Said::SignIn(user, _) => {
+                    let is_other = self
+                        .user
+                        .as_ref()
+                        .is_some_and(|(known, _)| known != user.id());
+                    return if is_other {
+                        Ok(())
+                    } else {
+                        Err("a sign-in must not fail".to_owned())
+                    };
+                }
+                Said::Subscribe(channel, user) if self.reminds(channel, user) => {
+                    self.owed.push(channel);
+                }
+                Said::Subscribe(..) => {
+                    self.pending.push_front((at, said));
+                    return Ok(());
+                }
+                _ => return Err("nothing that could fail was said".to_owned()),
+            }
+        }
+        Err("nothing was said".to_owned())
+    }
+
+    fn closed(&mut self, code: Option<u16>) -> Result<(), String> {
+        let was_open = std::mem::replace(&mut self.is_open, false);
+        self.was_terminated = code == Some(4009);
+        match code {
+            Some(4009) => Ok(()),
+            None if !was_open => Ok(()),
+            _ => Err("why was it closed?".to_owned()),
+        }
+    }
+
+    fn told(&mut self, user: &str, is_online: bool) -> Result<(), String> {
+        let known = self
+            .watched
+            .get_mut(user)
+            .ok_or("it does not watch this user")?;
+        match known.replace(is_online) {
+            Some(before) if before == is_online => Err("it was told so before".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn answered(&mut self, at: u64, asked: u64, said: &Said, heard: &Heard) -> Result<(), String> {
+        match (said, heard) {
+            (Said::Ping, Heard::Pong) => Ok(()),
+            (Said::SignIn(user, watches), Heard::SignedIn(id)) if user.id() == id => {
+                if self.user.is_none() {
+                    self.user = Some((id.clone(), at));
+                    self.watched = watches
+                        .iter()
+                        .map(|user| (user.id().to_owned(), None))
+                        .collect();
+                    let channel = format!("#server-to-user-{id}");
+                    self.sittings.push(Sitting::new(channel, None, asked, at));
+                }
+                Ok(())
+            }
+            (
+                Said::Subscribe(channel, user),
+                Heard::Joined {
+                    channel: name,
+                    members,
+                },
+            ) if channel.name() == name => self.joined(at, asked, *channel, *user, members),
+            (
+                Said::Subscribe(channel, user),
+                Heard::Refused {
+                    channel: name,
+                    status,
+                },
+            ) if channel.name() == name => {
+                let user = self.would_be(*channel, *user);
+                let is_due = match status {
+                    401 if user.is_none() => channel.is_presence(),
+                    401 => self.seat(name).is_some_and(|sitting| sitting.user != user),
+                    4100 => channel.is_presence() && self.app == Tenant::Blog,
+                    _ => false,
+                };
+                if is_due {
+                    Ok(())
+                } else {
+                    Err("it must not be refused".to_owned())
+                }
+            }
+            _ => Err(format!("this does not answer {said:?}")),
+        }
+    }
+
+    fn would_be(&self, channel: Channel, user: Option<User>) -> Option<String> {
+        let signed_in = || self.user.as_ref().map(|(user, _)| user.clone());
+        channel
+            .is_presence()
+            .then(|| user.map(|user| user.id().to_owned()).or_else(signed_in))
+            .flatten()
+    }
+
+    fn joined(
+        &mut self,
+        at: u64,
+        asked: u64,
+        channel: Channel,
+        user: Option<User>,
+        members: &Members,
+    ) -> Result<(), String> {
+        let user = self.would_be(channel, user);
+        if self.seat(channel.name()).is_none() {
+            self.sittings.push(Sitting::new(
+                channel.name().to_owned(),
+                user.clone(),
+                asked,
+                at,
+            ));
+        }
+        let sitting = self.seat(channel.name()).ok_or("it sits there")?;
+        if sitting.user != user || (channel.is_presence() && user.is_none()) {
+            return Err("it must be refused".to_owned());
+        }
+        if user.is_some_and(|user| !members.contains_key(&user)) {
+            return Err("it is not in the snapshot itself".to_owned());
+        }
+        sitting.welcome(members);
+        Ok(())
+    }
+}
