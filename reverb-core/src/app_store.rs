@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::protocol::{App, AppId};
+use crate::protocol::App;
 
 /// Any error, to be shown.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -14,6 +14,25 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// The hub asks at each new connection and each request of the HTTP API, so a store that is not in memory should
 /// remember its answers for a while. A wrong implementation lets clients of one app into another.
+///
+/// ```
+/// use std::sync::Arc;
+/// use reverb_core::app_store::{AppStore, StoreError};
+/// use reverb_core::protocol::App;
+///
+/// /// One app, whoever asks.
+/// struct Only(Arc<App>);
+///
+/// #[async_trait::async_trait]
+/// impl AppStore for Only {
+///     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+///         Ok((self.0.key.as_str() == key).then(|| self.0.clone()))
+///     }
+///     async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+///         Ok((self.0.id.as_str() == id).then(|| self.0.clone()))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait AppStore: Send + Sync + 'static {
     /// The app that clients connect to with this key; `None` if there is none.
@@ -40,7 +59,7 @@ pub enum StoreError {
     #[error("app {id} is stored wrongly: {reason}")]
     Corrupt {
         /// Which.
-        id: AppId,
+        id: String,
         /// What is wrong with it.
         reason: String,
     },

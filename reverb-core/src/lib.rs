@@ -18,15 +18,17 @@
 //!
 //! - [`http`] is the door for backends and for hosts like axum; it asks the hub.
 //! - [`hub`] owns the connections. Its documentation says why it is built as it is, with the prices measured.
+//! - [`app_store`], [`clock`] and [`metrics`] are what a hub is given: traits, each with a default.
 //! - `wire` reads what stands on the wire: HTTP heads, the handshake, WebSocket frames.
 //! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
 //! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
 //!
-//! Follow one event: a request comes in by `hub::door` (a plain signed publish, read by the shard that accepted the
+//! Follow one event: a request comes in by `hub::door` (a plain signed publish, read by the shard that holds the
 //! connection) or by [`http::HubService`] (everything else). `hub::accepted` reads the body of a signed request into
 //! [`protocol::Event`]s. `hub::publish` writes each out as a [`protocol::Outgoing`], makes room on all shards concerned
 //! and posts it to their mailboxes. `hub::shard` takes it in; `hub::deliver` puts the same bytes into the outbox of every
-//! guest in the room, and writes them when it is that socket's turn. Only then is the publisher answered.
+//! guest in the room, and writes them when it is that socket's turn. The publisher is answered when every shard has put
+//! its events into the outboxes, and, while few wait to be written, when they are written too.
 //!
 //! # Embedding
 //!

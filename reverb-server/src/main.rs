@@ -28,6 +28,7 @@ fn obey(cli: &Cli) -> Result<(), Box<dyn Error>> {
     match cli.command.clone().unwrap_or_default() {
         Command::Serve => serve(config),
         Command::CheckConfig => {
+            logging::parse(&config.log)?;
             config
                 .warnings
                 .iter()

@@ -21,7 +21,7 @@ pub fn greeting(
     if made_app {
         let file = first_app::path(&config.data_dir);
         text += &format!(
-            "No app was configured, so here is one, kept in {}. Paste what you need:\n\n",
+            "No app was configured, so here is one, kept in {}.\nPaste what you need:\n\n",
             file.display()
         );
         let address = Address::new(config, listening.port());
@@ -45,7 +45,7 @@ pub fn greeting(
         ("listening", format!("http://{listening}{}", config.path)),
         ("apps", apps),
         ("capacity", capacity.to_string()),
-        ("settings", settings),
+        ("settings from", settings),
         (
             "snippets",
             format!("reverb-server app show {id}{}", config.same_flags),
@@ -53,7 +53,7 @@ pub fn greeting(
         ("help", "reverb-server --help".to_owned()),
     ];
     for (name, value) in lines {
-        text += &format!("  {name:<12} {value}\n");
+        text += &format!("  {name:<14} {value}\n");
     }
     text
 }
@@ -78,12 +78,12 @@ mod tests {
             later,
             format!(
                 "reverb-server {}\n\n  \
-                 listening    http://127.0.0.1:6001\n  \
-                 apps         1, id 1001 from default\n  \
-                 capacity     4,032 connections\n  \
-                 settings     defaults\n  \
-                 snippets     reverb-server app show 1001\n  \
-                 help         reverb-server --help\n",
+                 listening      http://127.0.0.1:6001\n  \
+                 apps           1, id 1001 from default\n  \
+                 capacity       4,032 connections\n  \
+                 settings from  defaults\n  \
+                 snippets       reverb-server app show 1001\n  \
+                 help           reverb-server --help\n",
                 env!("CARGO_PKG_VERSION")
             )
         );

@@ -37,7 +37,8 @@ type Body = Full<Bytes>;
 
 /// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
 ///
-/// Clones are cheap. Made by [`crate::hub::Hub::service`].
+/// Clones are cheap. Made by [`Hub::service`], and of use for as long as that hub lives: hold it while you serve. Without
+/// it every client gets status 503.
 #[derive(Clone)]
 pub struct HubService {
     shared: Arc<Shared>,
@@ -237,47 +238,6 @@ impl HubService {
 pub(crate) struct Call {
     app: Arc<App>,
     desk: Arc<Desk>,
-}
-
-impl Shared {
-    /// Finds the app that a request says it is from, by the id in the path or else by its key.
-    async fn claimed(
-        &self,
-        id: Option<&str>,
-        request: &auth::Request<'_>,
-    ) -> Result<Arc<App>, ApiError> {
-        let app = match id {
-            Some(id) => self
-                .in_time(self.store.find_by_id(id))
-                .await?
-                .ok_or_else(|| ApiError::no_app(id))?,
-            None => {
-                let query = Query::parse(request.query)?;
-                let key = query
-                    .get("auth_key")
-                    .ok_or(auth::Unauthorized::Missing("auth_key"))?;
-                self.in_time(self.store.find_by_key(key))
-                    .await?
-                    .ok_or(auth::Unauthorized::Key)?
-            }
-        };
-        request.check_claims(&app, self.clock.unix_time().as_secs())?;
-        Ok(app)
-    }
-
-    /// Checks that the app signed this request and may be used.
-    pub(crate) fn check_signed(
-        &self,
-        app: &App,
-        request: &auth::Request<'_>,
-    ) -> Result<(), ApiError> {
-        request.check(app, self.clock.unix_time().as_secs())?;
-        if app.active {
-            Ok(())
-        } else {
-            Err(ApiError::disabled())
-        }
-    }
 }
 
 /// What a path asks for.

@@ -1,4 +1,5 @@
-//! [`Accepted`]: the body of `POST events` or `POST batch_events`, behind both doors.
+//! Requests of an app's backend, behind both doors: whose they are, and what [`Accepted`] bodies of `POST events` and
+//! `POST batch_events` say.
 //!
 //! Source: Pusher Channels HTTP API.
 
@@ -7,13 +8,56 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::protocol::auth::{self, Query};
 use crate::protocol::event::Info;
 use crate::protocol::{App, ChannelKind, Event, InvalidEvent};
 
 use crate::wire::error::ApiError;
 
+use super::Shared;
 use super::directory::{Desk, Directory};
 use super::publish::Publication;
+
+impl Shared {
+    /// Finds the app that a request says it is from, by the id in the path or else by its key.
+    pub(crate) async fn claimed(
+        &self,
+        id: Option<&str>,
+        request: &auth::Request<'_>,
+    ) -> Result<Arc<App>, ApiError> {
+        let app = match id {
+            Some(id) => self
+                .in_time(self.store.find_by_id(id))
+                .await?
+                .ok_or_else(|| ApiError::no_app(id))?,
+            None => {
+                let query = Query::parse(request.query)?;
+                let key = query
+                    .get("auth_key")
+                    .ok_or(auth::Unauthorized::Missing("auth_key"))?;
+                self.in_time(self.store.find_by_key(key))
+                    .await?
+                    .ok_or(auth::Unauthorized::Key)?
+            }
+        };
+        request.check_claims(&app, self.clock.unix_time().as_secs())?;
+        Ok(app)
+    }
+
+    /// Checks that the app signed this request and may be used.
+    pub(crate) fn check_signed(
+        &self,
+        app: &App,
+        request: &auth::Request<'_>,
+    ) -> Result<(), ApiError> {
+        request.check(app, self.clock.unix_time().as_secs())?;
+        if app.active {
+            Ok(())
+        } else {
+            Err(ApiError::disabled())
+        }
+    }
+}
 
 /// The events of one request, checked whole.
 pub(crate) struct Accepted<'a> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+pub use ipnet::IpNet;
 use tokio::runtime::Handle;
 
 use crate::app_store::AppStore;
@@ -87,14 +87,16 @@ impl HubBuilder {
         self
     }
 
-    /// What the paths `/app` and `/apps` stand behind, as `/reverb`; nothing by default.
+    /// What the paths `/app` and `/apps` stand behind, as `/reverb`; nothing by default. In axum, mount the service with
+    /// `fallback_service` rather than `nest_service`, which takes the prefix off: paths are signed whole.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.settings.path = path.into();
         self
     }
 
-    /// The proxies whose `X-Forwarded-Proto` is believed; none by default.
+    /// The proxies whose `X-Forwarded-Proto` is believed, for [`App::force_tls`](crate::protocol::App::force_tls); none by
+    /// default. A host tells whom a request came from by putting a [`Peer`](crate::http::Peer) into its extensions.
     #[must_use]
     pub fn trusted_proxies(mut self, proxies: impl IntoIterator<Item = IpNet>) -> Self {
         self.settings.trusted_proxies = proxies.into_iter().collect();
@@ -115,7 +117,7 @@ impl HubBuilder {
         self
     }
 
-    /// Who counts; nobody by default.
+    /// Who is told what can be counted; nobody by default.
     #[must_use]
     pub fn metrics(mut self, metrics: impl Metrics) -> Self {
         self.metrics = Arc::new(metrics);

@@ -206,7 +206,7 @@ impl Shard {
         (!connection.is_listed && !connection.is_stuck()).then_some(connection)
     }
 
-    /// Writes every connection that has something of its own to hear.
+    /// Writes every connection that has an answer to hear, or an event of a small room.
     pub(super) fn write_answers(&mut self) {
         let mut answers = std::mem::take(&mut self.answers);
         for slot in answers.drain(..) {

@@ -23,27 +23,27 @@ use super::shard::Shard;
 use super::{poll_once, poll_safely};
 
 /// What became of a front's input.
-pub(super) enum Read {
+pub(super) enum Took {
     /// It took so many bytes, and there may be more to do.
-    Some(usize),
+    Bytes(usize),
     /// Not now.
     Nothing,
 }
 
 impl Shard {
     /// Handles the request at the front of a connection that speaks HTTP.
-    pub(super) fn take_request(&mut self, slot: u32, input: &[u8]) -> Read {
+    pub(super) fn take_request(&mut self, slot: u32, input: &[u8]) -> Took {
         let now = self.now;
         let shared = self.shared.clone();
         let Some(connection) = self.connection(slot) else {
-            return Read::Nothing;
+            return Took::Nothing;
         };
         let has_answers = !connection.outbox.is_empty();
         let Some(front) = connection.front() else {
-            return Read::Nothing;
+            return Took::Nothing;
         };
         if input.is_empty() {
-            return Read::Nothing;
+            return Took::Nothing;
         }
         let is_trusted = shared.settings.trusts(front.peer);
         let (used, request) = front::read(input, &shared.settings.path, is_trusted);
@@ -54,44 +54,44 @@ impl Shard {
                     front.enter(stage, now);
                     self.rearm(slot);
                 }
-                Read::Nothing
+                Took::Nothing
             }
             Request::Knock(knock) => {
                 self.knock(slot, knock);
-                Read::Some(used)
+                Took::Bytes(used)
             }
             Request::Publish(publish) => match self.publish(slot, &publish) {
-                true => Read::Some(used),
+                true => Took::Bytes(used),
                 false => self.hand_over(slot, input, has_answers),
             },
             Request::Other => self.hand_over(slot, input, has_answers),
             Request::Refuse(error) => {
                 self.say(slot, response(&error, true));
                 self.start_leaving(slot);
-                Read::Some(used)
+                Took::Bytes(used)
             }
         }
     }
 
     /// Gives the stream to hyper, with what was read from it.
-    fn hand_over(&mut self, slot: u32, input: &[u8], has_answers: bool) -> Read {
+    fn hand_over(&mut self, slot: u32, input: &[u8], has_answers: bool) -> Took {
         let now = self.now;
         if has_answers {
             if let Some(front) = self.connection(slot).and_then(Connection::front) {
                 front.enter(Stage::HandOver, now);
                 self.rearm(slot);
             }
-            return Read::Nothing;
+            return Took::Nothing;
         }
         let Some(connection) = self.remove(slot) else {
-            return Read::Nothing;
+            return Took::Nothing;
         };
         if let Role::Front(front) = connection.role {
             front
                 .listener
                 .hand_over(input.to_vec(), connection.stream, front.peer);
         }
-        Read::Nothing
+        Took::Nothing
     }
 
     /// A client wants in: its app is looked up, at once if the store can.

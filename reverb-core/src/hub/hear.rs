@@ -7,7 +7,7 @@ use crate::protocol::Close;
 use crate::wire::websocket::{self, Heard};
 
 use super::connection::{Connection, Guest, Role};
-use super::door::Read;
+use super::door::Took;
 use super::shard::Shard;
 
 /// A peer that has so much waiting and takes nothing is not read from: it shall hear our answers first.
@@ -166,8 +166,8 @@ impl Shard {
                 }
                 Role::Front(front) if front.reads() => {
                     match self.take_request(slot, &input[at..]) {
-                        Read::Some(used) => at += used,
-                        Read::Nothing => return at,
+                        Took::Bytes(used) => at += used,
+                        Took::Nothing => return at,
                     }
                 }
                 // What follows has to wait for the answer.

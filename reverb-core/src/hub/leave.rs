@@ -84,6 +84,46 @@ impl Shard {
         }
     }
 
+    /// A connection's place in everything but the list of connections is free again.
+    pub(super) fn see_off(&mut self, slot: u32, guest: super::connection::Guest) {
+        let super::connection::Guest {
+            app,
+            session,
+            watches,
+            ..
+        } = &guest;
+        let app = *app;
+        let local = self.apps.get_mut(app);
+        for user in watches {
+            if let Some(watchers) = local.watchers.get_mut(user) {
+                watchers.remove(&slot);
+                if watchers.is_empty() {
+                    local.watchers.remove(user);
+                }
+            }
+            super::users::unwatch(&local.desk, user, self.index);
+        }
+        let seats = session
+            .subscriptions()
+            .iter()
+            .map(|subscription| subscription.seat);
+        for seat in seats.chain(session.user().and_then(|user| user.seat)) {
+            self.give_up(seat);
+        }
+        self.shared.metrics.disconnected(&self.apps.get(app).app.id);
+        for ride in self.apps.leave(app) {
+            if let super::apps::Ride::Slot(slot) = ride {
+                self.answers.push(slot);
+            }
+        }
+    }
+
+    /// Whether the connection is a guest's.
+    pub(super) fn is_guest(&mut self, slot: u32) -> bool {
+        self.connection(slot)
+            .is_some_and(|connection| matches!(connection.role, Role::Guest(_)))
+    }
+
     /// A deadline may have passed.
     pub(super) fn time_out(&mut self, slot: u32) {
         let Self {

@@ -1,4 +1,4 @@
-//! [`Mailbox`]: what others bring a shard. Its lock is the only one on the hot path, and held for a swap.
+//! [`Mailbox`]: what others bring a shard. Its lock is the only one that a delivery takes, and held for a swap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -264,7 +264,7 @@ pub(super) struct SlotWaker {
 }
 
 impl SlotWaker {
-    /// A waker for this slot. It is on the list already, for whoever makes it tries at once.
+    /// A waker for this slot. Whoever makes it tries at once; the first wake puts it on the list.
     pub(super) fn new(mailbox: Arc<Mailbox>, slot: u32) -> Arc<Self> {
         Arc::new(Self {
             mailbox,

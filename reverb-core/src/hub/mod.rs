@@ -20,7 +20,7 @@
 //!   (sixteen events under way to 1,000 receivers: 2.85 µs per delivery written whole, 0.50 in slices). A room of at most
 //!   32 goes with the answers, so that it never waits behind one of thousands.
 //! - **A publisher is held back by what the shards owe**: its answer follows its deliveries while the ring is short.
-//!   Otherwise the queue would only move from the publishers into the server.
+//!   Behind a long ring waiting would only move the queue into the server, so there it is answered at once.
 //! - **Slow is who takes nothing**, not who is behind: a peer that blocks gets at most 1 MiB, and is told when it is cut.
 //! - **Presence and cached events are numbered** under the channel's lock; a seat remembers the number of what it was
 //!   told first and passes over notices up to it. So a snapshot and the changes after it never race, however many shards.
@@ -30,6 +30,7 @@
 
 pub(crate) mod accepted;
 mod apps;
+mod arrive;
 mod builder;
 mod channel;
 mod chores;
@@ -76,9 +77,8 @@ use self::mailbox::{Entry, Letter, Newcomer};
 use self::stream::Stream;
 
 pub(crate) use self::builder::Settings;
-pub use self::builder::{BuildError, HubBuilder};
+pub use self::builder::{BuildError, HubBuilder, IpNet};
 pub(crate) use self::directory::{Desk, Directory, Quota};
-pub use self::publish::Overloaded;
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use crate::wire::websocket;
 
 use super::Shared;
 use super::channel::Channel;
-use super::connection::{Connection, Role};
+use super::connection::Connection;
 use super::mailbox::Slot;
 use super::publish::{Charges, Done, Item, Release};
 use super::rooms::Guest as RoomGuest;
@@ -277,45 +277,5 @@ impl Shard {
         if !item.direct(Some(self.index)).is_empty() {
             self.fan_out(seat.room, &item.message, 0, except);
         }
-    }
-
-    /// A connection's place in everything but the list of connections is free again.
-    pub(super) fn see_off(&mut self, slot: u32, guest: super::connection::Guest) {
-        let super::connection::Guest {
-            app,
-            session,
-            watches,
-            ..
-        } = &guest;
-        let app = *app;
-        let local = self.apps.get_mut(app);
-        for user in watches {
-            if let Some(watchers) = local.watchers.get_mut(user) {
-                watchers.remove(&slot);
-                if watchers.is_empty() {
-                    local.watchers.remove(user);
-                }
-            }
-            super::users::unwatch(&local.desk, user, self.index);
-        }
-        let seats = session
-            .subscriptions()
-            .iter()
-            .map(|subscription| subscription.seat);
-        for seat in seats.chain(session.user().and_then(|user| user.seat)) {
-            self.give_up(seat);
-        }
-        self.shared.metrics.disconnected(&self.apps.get(app).app.id);
-        for ride in self.apps.leave(app) {
-            if let super::apps::Ride::Slot(slot) = ride {
-                self.answers.push(slot);
-            }
-        }
-    }
-
-    /// Whether the connection is a guest's.
-    pub(super) fn is_guest(&mut self, slot: u32) -> bool {
-        self.connection(slot)
-            .is_some_and(|connection| matches!(connection.role, Role::Guest(_)))
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Item {
 /// The shards have more to do than they can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server is over capacity: nothing was sent, try again in a second")]
-pub struct Overloaded;
+pub(crate) struct Overloaded;
 
 impl From<Overloaded> for ApiError {
     fn from(error: Overloaded) -> Self {

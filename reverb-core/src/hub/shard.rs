@@ -1,7 +1,7 @@
 //! [`Shard`]: one task that owns its connections, their sessions, the local members of channels and all buffers. Nothing
 //! in it is locked.
 //!
-//! Its parts: `door` lets people in and answers publishes, `hear` reads, `perform` carries out what sessions wish,
+//! Its parts: `arrive` takes sockets in, `door` lets people in and answers publishes, `hear` reads, `perform` carries out what sessions wish,
 //! `deliver` hands out events and writes, `leave` is the way out.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
@@ -19,12 +19,11 @@ use crate::session::Wishes;
 
 use super::Shared;
 use super::apps::Apps;
-use super::connection::{Connection, FIRST_BYTE_TIMEOUT, Front, Leaving, Role, Stage};
-use super::listener::Listener;
-use super::mailbox::{Entry, Letter, Mail, Mailbox, Newcomer, Slot, SlotWaker};
-use super::outbox::{Frame, Joiner, Outbox};
+use super::arrive::{LISTENERS, Listening};
+use super::connection::{Connection, Role, Stage};
+use super::mailbox::{Letter, Mail, Mailbox, Slot};
+use super::outbox::{Frame, Joiner};
 use super::rooms::Rooms;
-use super::stream::Stream;
 
 /// One task and its guests.
 pub(super) struct Shard {
@@ -34,15 +33,15 @@ pub(super) struct Shard {
     /// What time it is in this turn.
     pub(super) now: Instant,
     pub(super) connections: Vec<Option<Box<Connection>>>,
-    free: Vec<u32>,
+    pub(super) free: Vec<u32>,
     /// Slots that were left in this turn: a list may still name them until it ends.
     pub(super) left: Vec<u32>,
-    generation: u32,
+    pub(super) generation: u32,
     pub(super) apps: Apps,
     pub(super) rooms: Rooms,
     /// Slots whose socket may have something to read, or take something again.
     pub(super) ready: VecDeque<u32>,
-    /// Slots with something of their own to hear.
+    /// Slots that are written in this turn: answers, and events of small rooms.
     pub(super) answers: Vec<u32>,
     /// What has come by mail and is not read yet.
     letters: VecDeque<Letter>,
@@ -51,14 +50,14 @@ pub(super) struct Shard {
     /// Slots that are not read from until the shards their events go to have room again.
     pub(super) held: Vec<u32>,
     /// When each slot's next deadline is, in ticks since `start`; early is harmless.
-    due: Vec<u32>,
+    pub(super) due: Vec<u32>,
     start: Instant,
     swept: u32,
     pub(super) drain: Option<Instant>,
-    stops: bool,
-    listeners: Vec<Listening>,
+    pub(super) stops: bool,
+    pub(super) listeners: Vec<Listening>,
     /// To which shard the next accepted socket goes.
-    next_shard: usize,
+    pub(super) next_shard: usize,
     // Buffers, one of each.
     pub(super) scratch: Vec<u8>,
     pub(super) wishes: Wishes,
@@ -68,23 +67,10 @@ pub(super) struct Shard {
     pub(super) behind: Vec<u32>,
 }
 
-/// A listener, and the waker that says when somebody knocks.
-struct Listening {
-    listener: Arc<Listener>,
-    waker: Waker,
-    wakes: Arc<SlotWaker>,
-    /// Whether somebody may be waiting.
-    is_ready: bool,
-    /// After an error, as when the process has no descriptors left: not before this.
-    rests_until: Option<Instant>,
-}
-
 /// The clock of deadlines: one for all connections of a shard.
 const TICK: Duration = Duration::from_millis(250);
 /// Every so many ticks the directory is tidied.
 const TIDY: u32 = 4;
-/// Most sockets that one turn accepts.
-const MOST_ACCEPTED: usize = 64;
 /// Most sockets that one turn reads, and most bytes.
 const MOST_HEARD: usize = 64;
 const MOST_BYTES: usize = 512 * 1024;
@@ -93,11 +79,6 @@ const MOST_TOUCHED: usize = 64 * 1024;
 /// Sockets of the ring that one turn writes. Reading goes on between slices, so that the events that arrive meanwhile
 /// share the later writes.
 const SLICE: usize = 32;
-/// How long accepting rests after an error.
-const REST: Duration = Duration::from_millis(100);
-/// Wakers of listeners are told from those of connections by their numbers.
-const LISTENERS: u32 = u32::MAX - MOST_LISTENERS as u32;
-const MOST_LISTENERS: usize = 64;
 
 /// Runs a shard until the hub is dropped or drained. If it panics, a new one takes its mailbox over.
 pub(super) async fn run(shared: Arc<Shared>, index: usize) {
@@ -243,126 +224,6 @@ impl Shard {
     pub(super) fn same(&mut self, slot: Slot) -> Option<&mut Connection> {
         self.connection(slot.index)
             .filter(|connection| connection.generation == slot.generation)
-    }
-
-    fn listen(&mut self, listener: Arc<Listener>) {
-        let is_known = self
-            .listeners
-            .iter()
-            .any(|known| Arc::ptr_eq(&known.listener, &listener));
-        if is_known || self.listeners.len() == MOST_LISTENERS {
-            return;
-        }
-        let wakes = SlotWaker::new(
-            self.mailbox.clone(),
-            LISTENERS + self.listeners.len() as u32,
-        );
-        let waker = Waker::from(wakes.clone());
-        self.listeners.push(Listening {
-            listener,
-            waker,
-            wakes,
-            is_ready: true,
-            rests_until: None,
-        });
-    }
-
-    /// Takes sockets from the listeners and deals them out in turn.
-    fn accept(&mut self) {
-        let mut accepted = Vec::new();
-        for listening in &mut self.listeners {
-            listening.rests_until.take_if(|until| *until <= self.now);
-            while listening.rests_until.is_none()
-                && listening.is_ready
-                && accepted.len() < MOST_ACCEPTED
-            {
-                match listening.listener.accept(&listening.waker) {
-                    Poll::Ready(Ok((socket, peer))) => {
-                        accepted.push((socket, peer, listening.listener.clone()))
-                    }
-                    Poll::Ready(Err(error)) => {
-                        // The peer may have gone again; or no descriptor is left, and trying at once would only burn CPU.
-                        if self.shared.complains_now(self.now) {
-                            tracing::warn!(%error, "cannot accept connections, trying again in a moment");
-                        }
-                        listening.rests_until = Some(self.now + REST);
-                    }
-                    Poll::Pending => listening.is_ready = false,
-                }
-            }
-        }
-        for (socket, peer, listener) in accepted {
-            let entry = Entry::Unknown(listener, peer);
-            let newcomer = Newcomer {
-                stream: Stream::Tcp(socket),
-                input: Vec::new(),
-                entry,
-            };
-            let shards = self.shared.directory.mailboxes.len();
-            let shard = self.next_shard % shards;
-            self.next_shard = (shard + 1) % shards;
-            match shard == self.index {
-                true => self.adopt(newcomer),
-                false => self.shared.directory.mailboxes[shard].adopt(newcomer),
-            }
-        }
-    }
-
-    /// A socket moves in.
-    fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer {
-            stream,
-            input,
-            entry,
-        } = newcomer;
-        if self.stops {
-            return;
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.due.push(u32::MAX);
-            self.connections.len() as u32 - 1
-        });
-        let wakes = SlotWaker::new(self.mailbox.clone(), slot);
-        let waker = Waker::from(wakes.clone());
-        self.generation = self.generation.wrapping_add(1);
-        let until = self.now + FIRST_BYTE_TIMEOUT;
-        let (role, then) = match entry {
-            Entry::Unknown(listener, peer) => (
-                Role::Front(Box::new(Front {
-                    listener,
-                    peer,
-                    until,
-                    stage: Stage::Start,
-                })),
-                None,
-            ),
-            // The session comes with the greeting.
-            Entry::Guest(app, quota) => (
-                Role::Leaving(Leaving::soon(self.now)),
-                Some(Ok((app, quota))),
-            ),
-            Entry::Refused(close) => (Role::Leaving(Leaving::soon(self.now)), Some(Err(close))),
-        };
-        self.connections[slot as usize] = Some(Box::new(Connection {
-            stream,
-            waker,
-            wakes,
-            role,
-            outbox: Outbox::default(),
-            tail: input,
-            stuck_since: None,
-            generation: self.generation,
-            is_listed: false,
-            is_held: false,
-        }));
-        self.arm(slot, until);
-        match then {
-            None => {}
-            Some(Ok((app, quota))) => self.seat(slot, app, quota),
-            Some(Err(close)) => self.refuse(slot, close),
-        }
-        self.ready.push_back(slot);
     }
 
     /// Reads the sockets that are ready; those beyond the turn's measure stay so.

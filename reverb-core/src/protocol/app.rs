@@ -105,7 +105,7 @@ fn check(field: &'static str, value: &str, forbidden: &str) -> Result<(), Invali
 #[non_exhaustive]
 pub enum InvalidApp {
     /// Nothing, or far too much.
-    #[error("the app's {field} must have 1 to 255 characters, not {length}")]
+    #[error("the app's {field} must have 1 to 255 bytes, not {length}")]
     Length {
         /// `id`, `key` or `secret`.
         field: &'static str,
@@ -207,8 +207,8 @@ impl fmt::Debug for Secret {
 
 /// Where clients may send events to each other.
 ///
-/// Wherever they may, the sender must be subscribed to the channel. Source: Pusher Channels, client events; the names of
-/// the modes are Laravel Reverb's.
+/// Wherever they may, the sender must be subscribed to the channel. Source: Pusher Channels, client events; the modes are
+/// Laravel Reverb's, whose `none` is read as `off`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientEvents {

@@ -127,14 +127,21 @@ fn same_flags(flags: &Flags) -> String {
         path if path.contains(char::is_whitespace) => format!("'{path}'"),
         path => path,
     };
-    [
+    let files = [
         ("--config", &flags.config),
         ("--data-dir", &flags.data_dir),
         ("--env-file", &flags.env_file),
-    ]
-    .into_iter()
-    .filter_map(|(name, path)| Some(format!(" {name} {}", word(path.as_ref()?))))
-    .collect()
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(name, path)| Some(format!(" {name} {}", word(path.as_ref()?))));
+    // Where clients find the server is shown too. A free port is known only to the server that took it.
+    let host = flags.host.as_ref().map(|host| format!(" --host {host}"));
+    let port = flags
+        .port
+        .filter(|port| *port != 0)
+        .map(|port| format!(" --port {port}"));
+    host.into_iter().chain(port).chain(files).collect()
 }
 
 fn read_from(flags: &Flags, env: &Environment, file: Option<PathBuf>) -> Vec<String> {

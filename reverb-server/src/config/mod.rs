@@ -42,7 +42,7 @@ pub struct Config {
     pub apps: Vec<App>,
     /// After how much silence a connection is checked; 30 s by default. Already set in all `apps`.
     pub activity_timeout: Duration,
-    /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    /// Whose `X-Forwarded-Proto` counts, for `force_tls`.
     pub trusted_proxies: Vec<IpNet>,
     /// Where clients find us, if it is not where we listen; only snippets use it.
     pub public: PublicAddress,
