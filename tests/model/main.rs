@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 
 #[test]
 fn one_operation_after_the_other_is_heard_as_the_model_foretells() {
-    over_shards(6, |runner, runtime, shards| {
+    over_shards(20, |runner, runtime, shards| {
         let played = runner.run(&script::steps(), |script| {
             runtime.block_on(steps::play(shards, &script))
         });
@@ -34,7 +34,7 @@ fn one_operation_after_the_other_is_heard_as_the_model_foretells() {
 
 #[test]
 fn bursts_leave_every_client_with_the_same_truth() {
-    over_shards(8, |runner, runtime, shards| {
+    over_shards(20, |runner, runtime, shards| {
         let played = runner.run(&script::bursts(), |script| {
             runtime.block_on(bursts::play(shards, &script))
         });
