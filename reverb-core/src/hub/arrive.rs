@@ -68,7 +68,7 @@ impl Shard {
                     }
                     Poll::Ready(Err(error)) => {
                         // The peer may have gone again; or no descriptor is left, and trying at once would only burn CPU.
-                        if self.shared.complains_now(self.now) {
+                        if self.shared.accept_log.is_due(self.now) {
                             tracing::warn!(%error, "cannot accept connections, trying again in a moment");
                         }
                         listening.rests_until = Some(self.now + REST);

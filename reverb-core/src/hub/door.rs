@@ -180,6 +180,10 @@ impl Shard {
     /// The client is told why it may not come in.
     pub(super) fn refuse(&mut self, slot: u32, close: Close) {
         self.shared.metrics.refused(&close);
+        // One line a second is enough to see what is wrong, and not enough to fill a disk.
+        if self.shared.refusal_log.is_due(self.now) {
+            tracing::info!(code = close.code, "a client was refused: {}", close.reason);
+        }
         self.close(slot, close);
     }
 

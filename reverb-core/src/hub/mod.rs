@@ -123,7 +123,9 @@ pub(crate) struct Shared {
     ended: tokio::sync::Notify,
     /// To which shard the next upgraded connection goes.
     next_shard: AtomicUsize,
-    complained: Mutex<Option<Instant>>,
+    /// When a failure to accept, and a refused client, were last logged.
+    accept_log: Sampled,
+    refusal_log: Sampled,
 }
 
 /// How many there are of everything that must be gone when everybody is.
@@ -255,7 +257,8 @@ impl Shared {
             running: AtomicUsize::new(0),
             ended: tokio::sync::Notify::new(),
             next_shard: AtomicUsize::new(0),
-            complained: Mutex::default(),
+            accept_log: Sampled::default(),
+            refusal_log: Sampled::default(),
         }
     }
 
@@ -328,13 +331,18 @@ impl Shared {
             Err(late) => Err(StoreError::Unavailable(Box::new(late))),
         }
     }
+}
 
-    /// Whether to log a trouble that would otherwise be logged all the time: once a second.
-    fn complains_now(&self, now: Instant) -> bool {
-        let mut complained = self.complained.lock();
-        let is_due = complained.is_none_or(|last| now >= last + Duration::from_secs(1));
+/// Keeps something that may happen all the time to one line of log a second.
+#[derive(Default)]
+struct Sampled(Mutex<Option<Instant>>);
+
+impl Sampled {
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock();
+        let is_due = last.is_none_or(|last| now >= last + Duration::from_secs(1));
         if is_due {
-            *complained = Some(now);
+            *last = Some(now);
         }
         is_due
     }

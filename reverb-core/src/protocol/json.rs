@@ -75,6 +75,10 @@ pub fn string(token: &str) -> serde_json::Result<Cow<'_, str>> {
 #[must_use]
 pub fn is_text(json: &str) -> bool {
     let bytes = json.as_bytes();
+    // Text in text is full of escaped quotes, and has few other escapes.
+    if memchr::memmem::find(bytes, b"\\u").is_none() {
+        return true;
+    }
     let escape = |at: usize| match bytes.get(at..at + 6) {
         Some([b'\\', b'u', digits @ ..]) => std::str::from_utf8(digits)
             .ok()

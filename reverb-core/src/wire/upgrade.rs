@@ -126,6 +126,7 @@ impl Knock {
         } else if app.force_tls && !self.is_tls {
             Err(Close::TLS_ONLY)
         } else if !app.allowed_origins.allow(self.origin.as_deref()) {
+            tracing::debug!(app = %app.id, origin = ?self.origin, "not among allowed_origins");
             Err(Close::ORIGIN)
         } else {
             Ok(app)
