@@ -19,11 +19,10 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 
+use crate::hub::accepted::Accepted;
 use crate::hub::{Desk, Hub, Shared};
 use crate::protocol::App;
 use crate::protocol::auth::{self, Query};
-
-use crate::hub::accepted::Accepted;
 use crate::wire::BODY_TIMEOUT;
 use crate::wire::error::ApiError;
 use crate::wire::upgrade::{Knock, NoHandshake};

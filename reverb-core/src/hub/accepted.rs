@@ -11,7 +11,6 @@ use std::time::Instant;
 use crate::protocol::auth::{self, Query};
 use crate::protocol::event::Info;
 use crate::protocol::{App, ChannelKind, Event, InvalidEvent};
-
 use crate::wire::error::ApiError;
 
 use super::Shared;

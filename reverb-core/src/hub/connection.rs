@@ -156,6 +156,14 @@ impl Leaving {
     }
 }
 
+/// The connection in this slot, where other parts of the shard are borrowed too.
+pub(super) fn at(
+    connections: &mut [Option<Box<Connection>>],
+    slot: u32,
+) -> Option<&mut Connection> {
+    connections.get_mut(slot as usize)?.as_deref_mut()
+}
+
 impl Connection {
     pub(super) fn is_stuck(&self) -> bool {
         self.stuck_since.is_some()

@@ -6,7 +6,7 @@ use std::task::Poll;
 use crate::protocol::{Close, Outgoing, SocketId, UserId};
 
 use super::Desk;
-use super::connection::{BEHIND, Connection, MOST_WAITING, NO_PROGRESS_TIMEOUT, Role};
+use super::connection::{BEHIND, Connection, MOST_WAITING, NO_PROGRESS_TIMEOUT, Role, at};
 use super::mailbox::Parcel;
 use super::outbox::Frame;
 use super::shard::Shard;
@@ -76,10 +76,7 @@ impl Shard {
             if !room.is_news(place, number) {
                 continue;
             }
-            let Some(connection) = connections
-                .get_mut(guest.slot as usize)
-                .and_then(Option::as_deref_mut)
-            else {
+            let Some(connection) = at(connections, guest.slot) else {
                 continue;
             };
             if except.is_some()
@@ -198,7 +195,7 @@ impl Shard {
         let Self {
             connections, spare, ..
         } = self;
-        let connection = connections.get_mut(slot as usize)?.as_deref_mut()?;
+        let connection = at(connections, slot)?;
         if matches!(&connection.role, Role::Leaving(leaving) if !leaving.hears) {
             return None;
         }
@@ -250,10 +247,7 @@ impl Shard {
             now,
             ..
         } = self;
-        let Some(connection) = connections
-            .get_mut(slot as usize)
-            .and_then(Option::as_deref_mut)
-        else {
+        let Some(connection) = at(connections, slot) else {
             return;
         };
         while !connection.outbox.is_empty() {

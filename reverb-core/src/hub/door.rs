@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::accepted::Accepted;
 use crate::app_store::StoreError;
 use crate::protocol::{App, Close};
 use crate::session::Session;
@@ -14,6 +13,7 @@ use crate::wire::front::{self, Publish, Request};
 use crate::wire::upgrade::Knock;
 use crate::wire::websocket::WebSocket;
 
+use super::accepted::Accepted;
 use super::connection::{Connection, Guest, Role, Stage};
 use super::directory::{Desk, Quota};
 use super::mailbox::{Letter, Slot};

@@ -6,7 +6,7 @@ use std::task::Poll;
 use crate::protocol::Close;
 use crate::wire::websocket::{self, Heard};
 
-use super::connection::{Connection, Guest, Role};
+use super::connection::{Connection, Guest, Role, at};
 use super::door::Took;
 use super::shard::Shard;
 
@@ -196,7 +196,7 @@ impl Shard {
             now,
             ..
         } = self;
-        let connection = connections[slot as usize].as_deref_mut();
+        let connection = at(connections, slot);
         let Some(guest) = connection.and_then(Connection::guest) else {
             return input.len();
         };

@@ -8,7 +8,8 @@ use crate::wire::websocket;
 
 use super::Desk;
 use super::connection::{
-    BEHIND, CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Leaving, NO_PROGRESS_TIMEOUT, Role, Stage,
+    BEHIND, CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Guest, Leaving, NO_PROGRESS_TIMEOUT, Role,
+    Stage, at,
 };
 use super::shard::Shard;
 
@@ -85,8 +86,8 @@ impl Shard {
     }
 
     /// A connection's place in everything but the list of connections is free again.
-    pub(super) fn see_off(&mut self, slot: u32, guest: super::connection::Guest) {
-        let super::connection::Guest {
+    pub(super) fn see_off(&mut self, slot: u32, guest: Guest) {
+        let Guest {
             app,
             session,
             watches,
@@ -134,10 +135,7 @@ impl Shard {
             ..
         } = self;
         let now = *now;
-        let Some(connection) = connections
-            .get_mut(slot as usize)
-            .and_then(Option::as_deref_mut)
-        else {
+        let Some(connection) = at(connections, slot) else {
             return;
         };
         let owes_much = connection.outbox.weight() > BEHIND;

@@ -8,7 +8,7 @@ use crate::wire::websocket;
 
 use super::Shared;
 use super::channel::Channel;
-use super::connection::Connection;
+use super::connection::{Connection, Guest, at};
 use super::mailbox::Slot;
 use super::publish::{Charges, Done, Item, Release};
 use super::rooms::Guest as RoomGuest;
@@ -34,9 +34,7 @@ impl Shard {
                         wishes,
                         ..
                     } = self;
-                    let connection = connections
-                        .get_mut(slot as usize)
-                        .and_then(Option::as_deref_mut);
+                    let connection = at(connections, slot);
                     if let Some(guest) = connection.and_then(Connection::guest) {
                         guest.session.handle_outcome(outcome, wishes);
                     }
@@ -91,9 +89,7 @@ impl Shard {
             rooms,
             ..
         } = self;
-        let connection = connections
-            .get_mut(slot.index as usize)
-            .and_then(Option::as_deref_mut);
+        let connection = at(connections, slot.index);
         let same = connection.filter(|connection| connection.generation == slot.generation);
         let Some(guest) = same.and_then(Connection::guest) else {
             return;
@@ -126,10 +122,7 @@ impl Shard {
         channel: ChannelName,
         member: Option<Member>,
     ) -> Outcome {
-        let chair = match self.connection(slot).and_then(Connection::guest) {
-            Some(guest) => Chair::Subscription(guest.session.subscriptions().len() as u32),
-            None => Chair::User,
-        };
+        let chair = Chair::Subscription(self.guest(slot).session.subscriptions().len() as u32);
         let joined = self.take_seat(slot, app, &channel, member.as_ref(), chair);
         match joined {
             Ok((channel, seat, welcome)) => Outcome::Subscribed {
@@ -150,7 +143,7 @@ impl Shard {
         member: Option<&Member>,
         chair: Chair,
     ) -> Result<(ChannelName, Seat, Welcome), Refusal> {
-        let number = self.app_of(slot);
+        let number = self.guest(slot).app;
         let desk = self.apps.get(number).desk.clone();
         let directory = self.shared.directory.clone();
         let joined = Channel::join(&directory, &desk, app, name, self.index, member, self.now)?;
@@ -173,11 +166,10 @@ impl Shard {
         Ok((channel, seat, joined.welcome))
     }
 
-    fn app_of(&mut self, slot: u32) -> u32 {
+    /// The guest whose session has a wish.
+    fn guest(&mut self, slot: u32) -> &mut Guest {
         let guest = self.connection(slot).and_then(Connection::guest);
-        guest
-            .map(|guest| guest.app)
-            .expect("only a guest's session has wishes")
+        guest.expect("only a guest's session has wishes")
     }
 
     /// Seats the connection in its user's channel, and has it watch whom it wants to.
@@ -191,7 +183,7 @@ impl Shard {
         let channel = ChannelName::of_user(user.as_str());
         let joined = self.take_seat(slot, app, &channel, None, Chair::User);
         let (_, seat, _) = joined.expect("a user's channel refuses nobody");
-        let number = self.app_of(slot);
+        let number = self.guest(slot).app;
         let (mut online, mut offline) = (Vec::new(), Vec::new());
         for watched in &watchlist {
             let local = self.apps.get_mut(number);
@@ -204,9 +196,7 @@ impl Shard {
                 .insert(slot, since);
             if is_online { &mut online } else { &mut offline }.push(watched.clone());
         }
-        if let Some(guest) = self.connection(slot).and_then(Connection::guest) {
-            guest.watches = watchlist.into();
-        }
+        self.guest(slot).watches = watchlist.into();
         Outcome::SignedIn {
             seat,
             online,
@@ -237,12 +227,7 @@ impl Shard {
             return;
         };
         let channel = room.channel.clone();
-        let Some(guest) = self.connections[slot as usize]
-            .as_deref_mut()
-            .and_then(Connection::guest)
-        else {
-            return;
-        };
+        let guest = self.guest(slot);
         let (except, number) = (Some(guest.session.socket_id()), guest.app);
         let desk = self.apps.get(number).desk.clone();
         let item = Item {

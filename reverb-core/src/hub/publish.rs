@@ -13,7 +13,6 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::protocol::{App, ChannelKind, ChannelName, Event, Outgoing, SocketId};
-
 use crate::wire::error::ApiError;
 
 use super::channel::Channel;

@@ -20,7 +20,7 @@ use crate::session::Wishes;
 use super::Shared;
 use super::apps::Apps;
 use super::arrive::{LISTENERS, Listening};
-use super::connection::{Connection, Role, Stage};
+use super::connection::{Connection, Role, Stage, at};
 use super::mailbox::{Letter, Mail, Mailbox, Slot};
 use super::outbox::{Frame, Joiner};
 use super::rooms::Rooms;
@@ -217,7 +217,7 @@ impl Shard {
     }
 
     pub(super) fn connection(&mut self, slot: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(slot as usize)?.as_deref_mut()
+        at(&mut self.connections, slot)
     }
 
     /// The connection that had this slot at that time, if it still has.
