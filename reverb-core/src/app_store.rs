@@ -12,8 +12,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where apps come from.
 ///
-/// The hub asks at each new connection and each request of the HTTP API, so a store that is not in memory should
-/// remember its answers for a while. A wrong implementation lets clients of one app into another.
+/// The hub asks at each new connection and each request of the HTTP API. One that answers at once, as from memory, is
+/// asked each time; one that has to wait for somebody need not remember anything, since the hub does: who asks
+/// the same at the same time waits for one answer, apps are kept for a while, and so is that there is none
+/// ([`AppCacheTimes`](crate::hub::AppCacheTimes)). A wrong implementation lets clients of one app into another.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -18,7 +18,7 @@
 //!
 //! - [`http`] is the door for backends and for hosts like axum; it asks the hub.
 //! - [`hub`] owns the connections. Its documentation says why it is built as it is, with the prices measured.
-//! - [`app_store`], [`clock`] and [`metrics`] are what a hub is given: traits, each with a default.
+//! - [`app_store`], [`clock`], [`metrics`], [`hooks`] and [`transport`] are what a hub is given: traits, each with a default.
 //! - `wire` reads what stands on the wire: HTTP heads, the handshake, WebSocket frames.
 //! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
 //! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
@@ -61,10 +61,14 @@ pub mod app_store;
 #[cfg(feature = "hub")]
 pub mod clock;
 #[cfg(feature = "hub")]
+pub mod hooks;
+#[cfg(feature = "hub")]
 pub mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
 #[cfg(feature = "hub")]
 pub mod metrics;
+#[cfg(feature = "hub")]
+pub mod transport;
 #[cfg(feature = "hub")]
 mod wire;

@@ -1,10 +1,12 @@
 //! Apps that are looked up while the server runs. Source: `AppStore`; PROTOCOL 1.5.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reverb_core::app_store::{AppStore, StoreError};
+use reverb_core::hub::{AppCacheTimes, HubBuilder};
 use reverb_core::protocol::App;
 use serde_json::json;
 
@@ -16,6 +18,7 @@ use crate::wire::frame;
 struct Changing {
     app: Arc<Mutex<Option<Arc<App>>>>,
     is_down: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Changing {
@@ -31,8 +34,9 @@ impl Changing {
             .clone()
             .filter(|app| is_it(app));
         let is_down = self.is_down.load(Ordering::Acquire);
+        self.asked.fetch_add(1, Ordering::AcqRel);
         Box::pin(async move {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
             if is_down {
                 Err(StoreError::Unavailable("it is down".into()))
             } else {
@@ -60,12 +64,23 @@ impl AppStore for Changing {
     }
 }
 
+/// Nothing of what the store says is remembered.
+fn forgetful(builder: HubBuilder) -> HubBuilder {
+    let never = Duration::ZERO;
+    builder.app_cache(
+        AppCacheTimes::default()
+            .fresh(never)
+            .absent(never)
+            .stale(never),
+    )
+}
+
 type Found<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send + 'a>>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apps_may_come_and_change_while_the_server_runs() {
     let store = Changing::default();
-    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    let house = House::with_store(store.clone(), [app()], forgetful).await;
     house
         .knock("/app/app-key")
         .await
@@ -100,7 +115,7 @@ async fn apps_may_come_and_change_while_the_server_runs() {
 async fn a_store_that_is_down_makes_nobody_give_up() {
     let store = Changing::default();
     store.set(Some(app()));
-    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    let house = House::with_store(store.clone(), [app()], forgetful).await;
     let mut client = house.client().await;
     store.is_down.store(true, Ordering::Release);
     house
@@ -126,4 +141,130 @@ async fn a_store_that_is_down_makes_nobody_give_up() {
     client.subscribe("a").await;
     store.is_down.store(false, Ordering::Release);
     house.client().await.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_is_asked_once_for_all_who_want_to_know() {
+    let store = Changing::default();
+    store.set(Some(app()));
+    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    // Each shard may be the first to find out that the store is slow.
+    house.client().await;
+    let asked = store.asked.load(Ordering::Acquire);
+    let house = Arc::new(house);
+    let clients = (0..60).map(|_| {
+        let house = house.clone();
+        tokio::spawn(async move { house.client().await.ping().await })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a client");
+    }
+    assert_eq!(store.asked.load(Ordering::Acquire), asked);
+    // The same app by its id is another question; after that neither door asks.
+    for n in 0..20 {
+        let mut api = house.api().await;
+        api.publish("a", "e", "1").await;
+        api.get("/channels", &[]).await.ok();
+        assert_eq!(store.asked.load(Ordering::Acquire), asked + 1, "{n}");
+    }
+    // Whoever asks for an app that there is not is told so from memory as well.
+    let clients = (0..60).map(|_| {
+        let house = house.clone();
+        tokio::spawn(async move {
+            let mut nobody = house.knock("/app/nobody").await;
+            nobody.expect_close(4001, "").await;
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a refusal");
+    }
+    assert_eq!(store.asked.load(Ordering::Acquire), asked + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_grows_old_by_the_hubs_clock() {
+    let (store, clock) = (Changing::default(), crate::harness::stopped_clock());
+    store.set(Some(app()));
+    let build = |builder: HubBuilder| builder.clock(clock.clone());
+    let house = House::with_store(store.clone(), [app()], build).await;
+    house.client().await;
+    house.knock("/app/late").await.expect_close(4001, "").await;
+    store.set(Some(app_with(|app| app.active = false)));
+    clock.advance(Duration::from_millis(4900));
+    house.client().await;
+    clock.advance(Duration::from_millis(200));
+    house
+        .knock("/app/app-key")
+        .await
+        .expect_close(4003, "")
+        .await;
+    // An app that has changed is known at once when the hub is told to forget.
+    store.set(Some(app()));
+    house
+        .knock("/app/app-key")
+        .await
+        .expect_close(4003, "")
+        .await;
+    house.hub.forget_apps();
+    house.client().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_known_apps_go_on_and_unknown_ones_wait() {
+    let (store, clock) = (Changing::default(), crate::harness::stopped_clock());
+    store.set(Some(app()));
+    let build = |builder: HubBuilder| builder.clock(clock.clone());
+    let house = House::with_store(store.clone(), [app()], build).await;
+    house.client().await;
+    house.api().await.publish("a", "e", "1").await;
+    house.knock("/app/late").await.expect_close(4001, "").await;
+    store.is_down.store(true, Ordering::Release);
+    clock.advance(Duration::from_secs(30));
+    let mut client = house.client().await;
+    client.subscribe("a").await;
+    house.api().await.publish("a", "e", "2").await;
+    client.expect_on("a", "e", "2").await;
+    // Never 4001 now, whatever was true before.
+    house
+        .knock("/app/late")
+        .await
+        .expect_close(4100, "try again")
+        .await;
+    clock.advance(Duration::from_secs(600));
+    house
+        .knock("/app/app-key")
+        .await
+        .expect_close(4100, "try again")
+        .await;
+    store.is_down.store(false, Ordering::Release);
+    house.client().await;
+}
+
+/// A store that breaks.
+struct Panicking;
+
+#[async_trait::async_trait]
+impl AppStore for Panicking {
+    async fn find_by_key(&self, _: &str) -> Result<Option<Arc<App>>, StoreError> {
+        panic!("a bug in the store")
+    }
+
+    async fn find_by_id(&self, _: &str) -> Result<Option<Arc<App>>, StoreError> {
+        tokio::task::yield_now().await;
+        panic!("a bug in the store, later")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_panics_is_one_that_cannot_answer() {
+    let house = House::with_store(Panicking, [app()], |builder| builder).await;
+    for _ in 0..3 {
+        house
+            .knock("/app/app-key")
+            .await
+            .expect_close(4100, "try again")
+            .await;
+        let reply = house.api().await.get("/channels", &[]).await;
+        reply.expect_error(503, "try again");
+    }
 }

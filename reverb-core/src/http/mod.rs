@@ -20,7 +20,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
 
 use crate::hub::accepted::Accepted;
-use crate::hub::{Desk, Hub, Shared};
+use crate::hub::{Desk, Hub, PublishError, Shared};
 use crate::protocol::App;
 use crate::protocol::auth::{self, Query};
 use crate::wire::BODY_TIMEOUT;
@@ -157,10 +157,11 @@ impl HubService {
             directory, clock, ..
         } = &*self.shared;
         let (publication, answer) = {
-            let accepted = Accepted::read(directory, app.clone(), body, is_batch, clock.now())?;
+            let accepted = Accepted::read(&self.shared, app.clone(), body, is_batch, clock.now())?;
             (accepted.publication(directory), accepted.answer())
         };
-        publication.send(directory.clone(), clock.now()).await?;
+        let sent = publication.send(directory.clone(), clock.now()).await;
+        sent.map_err(PublishError::from)?;
         Ok(json(StatusCode::OK, answer.into_owned()))
     }
 
@@ -197,7 +198,7 @@ impl HubService {
             .iter()
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let lines: Vec<_> = lines.collect();
-        let knock =
+        let mut knock =
             Knock::read(path, query, is_tls, lines.iter().copied()).map_err(|none| match none {
                 NoHandshake::UpgradeRequired => ApiError::new(
                     StatusCode::UPGRADE_REQUIRED,
@@ -216,17 +217,15 @@ impl HubService {
             .body(Full::default())
             .map_err(|_| ApiError::bad_request("Sec-WebSocket-Protocol is malformed"))?;
         let upgrade = hyper::upgrade::on(&mut request);
+        if self.shared.authorizer.is_some() {
+            let (parts, _) = request.into_parts();
+            knock.request = Some(parts);
+        }
         tokio::spawn(async move {
-            let found = match knock.key() {
-                Some(key) => {
-                    self.shared
-                        .in_time(self.shared.store.find_by_key(key))
-                        .await
-                }
-                None => Ok(None),
-            };
+            let shared = self.shared.clone();
+            let (decided, _) = shared.decide_knock(Box::new(knock)).await;
             if let Ok(upgraded) = upgrade.await {
-                self.shared.admit_upgraded(upgraded, knock.decide(found));
+                self.shared.take_in_upgraded(upgraded, decided);
             }
         });
         Ok(response)

@@ -8,12 +8,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::StatusCode;
+
 use crate::protocol::auth::{self, Query};
 use crate::protocol::event::Info;
 use crate::protocol::{App, ChannelKind, Event, InvalidEvent};
 use crate::wire::error::ApiError;
 
 use super::Shared;
+use super::app_handle::{PublishError, Published};
 use super::directory::{Desk, Directory};
 use super::publish::Publication;
 
@@ -26,7 +29,8 @@ impl Shared {
     ) -> Result<Arc<App>, ApiError> {
         let app = match id {
             Some(id) => self
-                .in_time(self.store.find_by_id(id))
+                .apps
+                .find_by_id(id)
                 .await?
                 .ok_or_else(|| ApiError::no_app(id))?,
             None => {
@@ -34,7 +38,8 @@ impl Shared {
                 let key = query
                     .get("auth_key")
                     .ok_or(auth::Unauthorized::Missing("auth_key"))?;
-                self.in_time(self.store.find_by_key(key))
+                self.apps
+                    .find_by_key(key)
                     .await?
                     .ok_or(auth::Unauthorized::Key)?
             }
@@ -69,7 +74,7 @@ pub(crate) struct Accepted<'a> {
 impl<'a> Accepted<'a> {
     /// Reads and checks a body. Nothing is sent unless everything in it is fine.
     pub(crate) fn read(
-        directory: &Directory,
+        shared: &Shared,
         app: Arc<App>,
         body: &'a [u8],
         is_batch: bool,
@@ -77,41 +82,70 @@ impl<'a> Accepted<'a> {
     ) -> Result<Self, ApiError> {
         let body = std::str::from_utf8(body)
             .map_err(|_| ApiError::bad_request("the body must be UTF-8"))?;
-        let limits = &app.limits;
         let events = match is_batch {
-            false => {
-                let event = Event::parse(body)?;
-                event.check(limits)?;
-                vec![event]
-            }
-            true => {
-                let events = Event::parse_batch(body)?;
-                let (count, max) = (events.len(), limits.batch_size);
-                if count == 0 {
-                    return Err(InvalidEvent::Missing("batch").into());
-                }
-                if count > max {
-                    return Err(InvalidEvent::LargeBatch { count, max }.into());
-                }
-                for (n, event) in events.iter().enumerate() {
-                    event.check(limits).map_err(|error| error.in_batch(n))?;
-                }
-                events
-            }
+            false => vec![Event::parse(body)?],
+            true => Event::parse_batch(body)?,
         };
-        let desk = directory.desk(&app);
-        desk.take_publishes(events.len(), now).map_err(|wait| {
-            ApiError::too_often(
-                &format!("events_per_second is {}", limits.events_per_second),
+        Ok(Self::check(shared, app, events, is_batch, now)?)
+    }
+
+    /// Checks events, whoever brings them.
+    pub(super) fn check(
+        shared: &Shared,
+        app: Arc<App>,
+        events: Vec<Event<'a>>,
+        is_batch: bool,
+        now: Instant,
+    ) -> Result<Self, PublishError> {
+        if shared.has_ended() {
+            return Err(PublishError::Ended);
+        }
+        if !app.active {
+            return Err(PublishError::Disabled);
+        }
+        let limits = &app.limits;
+        if is_batch {
+            let (count, max) = (events.len(), limits.batch_size);
+            if count == 0 {
+                return Err(InvalidEvent::Missing("batch").into());
+            }
+            if count > max {
+                return Err(InvalidEvent::LargeBatch { count, max }.into());
+            }
+        }
+        for (n, event) in events.iter().enumerate() {
+            event.check(limits).map_err(|error| match is_batch {
+                true => error.in_batch(n),
+                false => error,
+            })?;
+        }
+        let desk = shared.directory.desk(&app);
+        desk.take_publishes(events.len(), now)
+            .map_err(|wait| PublishError::TooOften {
+                limit: limits.events_per_second,
                 wait,
-            )
-        })?;
+            })?;
         Ok(Self {
             desk,
             app,
             events,
             is_batch,
         })
+    }
+
+    /// How many will hear of it.
+    pub(super) fn published(&self) -> Published {
+        let mut subscriptions = 0;
+        for event in &self.events {
+            for (n, name) in event.channels().enumerate() {
+                if !event.channels().take(n).any(|earlier| earlier == name)
+                    && let Some(channel) = self.desk.channel(name)
+                {
+                    subscriptions += channel.occupancy().connections;
+                }
+            }
+        }
+        Published { subscriptions }
     }
 
     /// The events, ready to be sent.
@@ -193,4 +227,23 @@ pub(crate) fn push_string(body: &mut String, text: &str) {
     let mut quoted = Vec::with_capacity(text.len() + 2);
     crate::protocol::json::quote(&mut quoted, text);
     body.push_str(&String::from_utf8_lossy(&quoted));
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        let unavailable = |seconds| Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        };
+        match error {
+            PublishError::NoApp(id) => Self::no_app(&id),
+            PublishError::Store(error) => error.into(),
+            PublishError::Disabled => Self::disabled(),
+            PublishError::Invalid(error) => error.into(),
+            PublishError::TooOften { limit, wait } => {
+                Self::too_often(&format!("events_per_second is {limit}"), wait)
+            }
+            PublishError::Overloaded | PublishError::Ended => unavailable(1),
+        }
+    }
 }

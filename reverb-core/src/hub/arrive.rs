@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, FIRST_BYTE_TIMEOUT, Front, Leaving, Role, Stage};
+use super::connection::{Codec, Connection, FIRST_BYTE_TIMEOUT, Front, Leaving, Role, Stage};
 use super::listener::Listener;
 use super::mailbox::{Entry, Newcomer, SlotWaker};
 use super::outbox::Outbox;
@@ -113,6 +113,7 @@ impl Shard {
         let waker = Waker::from(wakes.clone());
         self.generation = self.generation.wrapping_add(1);
         let until = self.now + FIRST_BYTE_TIMEOUT;
+        let mut codec = Codec::default();
         let (role, then) = match entry {
             Entry::Unknown(listener, peer) => (
                 Role::Front(Box::new(Front {
@@ -124,16 +125,16 @@ impl Shard {
                 None,
             ),
             // The session comes with the greeting.
-            Entry::Guest(app, quota) => (
-                Role::Leaving(Leaving::soon(self.now)),
-                Some(Ok((app, quota))),
-            ),
-            Entry::Refused(close) => (Role::Leaving(Leaving::soon(self.now)), Some(Err(close))),
+            Entry::Knocked(decided, own) => {
+                codec = own;
+                (Role::Leaving(Leaving::soon(self.now)), Some(decided))
+            }
         };
         self.connections[slot as usize] = Some(Box::new(Connection {
             stream,
             waker,
             wakes,
+            codec,
             role,
             outbox: Outbox::default(),
             tail: input,
@@ -145,7 +146,7 @@ impl Shard {
         self.arm(slot, until);
         match then {
             None => {}
-            Some(Ok((app, quota))) => self.seat(slot, app, quota),
+            Some(Ok(admitted)) => self.seat(slot, admitted),
             Some(Err(close)) => self.refuse(slot, close),
         }
         self.ready.push_back(slot);

@@ -2,23 +2,30 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 
 pub use ipnet::IpNet;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::app_store::AppStore;
 use crate::clock::{Clock, SystemClock};
+use crate::hooks::{Authorizer, Observer};
 use crate::metrics::{Metrics, NoMetrics};
 
+use super::app_cache::AppCache;
 use super::directory::{Directory, Shards};
-use super::{Hub, Shared};
+use super::{AppCacheTimes, Hub, Sampled, Shared};
 
 /// Makes a [`Hub`]. Where apps come from must be said; the rest has a default.
 pub struct HubBuilder {
     store: Arc<dyn AppStore>,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    observers: Vec<Observer>,
+    app_cache: AppCacheTimes,
     shards: Option<usize>,
     settings: Settings,
 }
@@ -31,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Most connections of all apps together.
     pub(crate) max_connections: Option<u64>,
+    /// Every message is answered with itself; the largest has so many bytes.
+    pub(crate) echo: Option<usize>,
 }
 
 impl Settings {
@@ -75,12 +84,15 @@ impl HubBuilder {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(NoMetrics),
+            authorizer: None,
+            observers: Vec::new(),
+            app_cache: AppCacheTimes::default(),
             shards: None,
             settings: Settings::default(),
         }
     }
 
-    /// How many tasks share the connections, 1 to 64; by default as many as the runtime has workers.
+    /// How many tasks share the connections, 1 to 63; by default as many as the runtime has workers.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
@@ -124,6 +136,37 @@ impl HubBuilder {
         self
     }
 
+    /// Who is asked before a client comes in and before it is seated in a channel; nobody by default, beyond what the
+    /// protocol asks for.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer) -> Self {
+        self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Adds one who sees who comes and goes: the first half of [`hooks::observer`](crate::hooks::observer). None by default.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// How long the answers of an app store that has to think are remembered.
+    #[must_use]
+    pub fn app_cache(mut self, times: AppCacheTimes) -> Self {
+        self.app_cache = times;
+        self
+    }
+
+    /// Speaks no protocol, but answers every message with itself, up to so many bytes: for suites that test the
+    /// WebSocket side alone, on the very path that the product uses.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn echo(mut self, max_message_bytes: usize) -> Self {
+        self.settings.echo = Some(max_message_bytes);
+        self
+    }
+
     /// Starts the hub on the current runtime.
     ///
     /// # Errors
@@ -145,12 +188,29 @@ impl HubBuilder {
             store,
             clock,
             metrics,
+            authorizer,
+            observers,
+            app_cache,
             settings,
             ..
         } = self;
-        Ok(Hub::start(Shared::new(
-            directory, store, clock, metrics, settings,
-        )))
+        Ok(Hub::start(Shared {
+            directory,
+            apps: AppCache::new(store, clock.clone(), app_cache),
+            authorizer,
+            observers,
+            clock,
+            metrics,
+            settings,
+            listeners: Mutex::default(),
+            drains: OnceLock::new(),
+            stops: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            ended: tokio::sync::Notify::new(),
+            next_shard: AtomicUsize::new(0),
+            accept_log: Sampled::default(),
+            refusal_log: Sampled::default(),
+        }))
     }
 }
 

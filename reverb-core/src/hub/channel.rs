@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::hooks::{ChannelEvent, Feed, Reader};
 use crate::protocol::{App, ChannelKind, ChannelName, Member, Outgoing, UserId};
 use crate::session::{Refusal, Welcome};
 
@@ -24,7 +25,8 @@ use super::publish::{Item, Release};
 pub(crate) struct Channel {
     pub(crate) name: ChannelName,
     kind: ChannelKind,
-    /// Which shards hold it; changed under the lock, read by publishers without it.
+    /// Which shards hold it, and whether somebody listens in this process; changed under the lock, read by publishers
+    /// without it.
     shards: AtomicU64,
     state: Mutex<State>,
 }
@@ -40,7 +42,9 @@ struct State {
     /// Whether somebody will come to forget what is remembered.
     is_due: bool,
     /// When the subscribers were last told their number, if they are many.
-    counted: Option<Counted>,
+    counted: Option<Box<Counted>>,
+    /// Those who listen in this process.
+    listeners: Box<[Feed<ChannelEvent>]>,
 }
 
 /// The last event of a cache channel.
@@ -95,6 +99,7 @@ impl Channel {
             remembered: None,
             is_due: false,
             counted: None,
+            listeners: Box::default(),
         };
         Self {
             name,
@@ -115,7 +120,21 @@ impl Channel {
 
     /// The shards that hold it.
     pub(super) fn shards(&self) -> Shards {
+        self.held().without(Shards::LISTENERS)
+    }
+
+    fn held(&self) -> Shards {
         Shards(self.shards.load(Ordering::Acquire))
+    }
+
+    /// Whether anybody would hear an event now, in this process or on a connection.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.held().is_empty()
+    }
+
+    /// Whether somebody listens in this process.
+    pub(super) fn is_listened_to(&self) -> bool {
+        !self.held().only(Shards::LISTENERS).is_empty()
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
@@ -124,7 +143,51 @@ impl Channel {
 
     /// Whether nothing keeps it: it was opened and not used.
     pub(super) fn is_bare(&self) -> bool {
-        self.kind.is_cache() && !self.is_occupied() && self.state.lock().remembered.is_none()
+        !self.is_heard() && self.state.lock().remembered.is_none()
+    }
+
+    /// Adds somebody who listens in this process.
+    ///
+    /// # Errors
+    /// The directory has forgotten this channel: it must be looked up again.
+    pub(super) fn listen(
+        &self,
+        feed: Feed<ChannelEvent>,
+        now: Instant,
+    ) -> Result<(), Feed<ChannelEvent>> {
+        let mut state = self.state.lock();
+        if state.retired {
+            return Err(feed);
+        }
+        if let Some(remembered) = state.remembered.as_ref().filter(|last| last.until > now) {
+            feed.push(ChannelEvent::new(&remembered.message));
+        }
+        let mut listeners = std::mem::take(&mut state.listeners).into_vec();
+        listeners.push(feed);
+        state.listeners = listeners.into();
+        self.shards.fetch_or(Shards::LISTENERS.0, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Somebody listens no more.
+    pub(super) fn stop_listening(&self, reader: &Reader<ChannelEvent>) {
+        self.keep_listeners(|feed| !feed.leads_to(reader));
+    }
+
+    /// Nobody listens any more: the hub has ended.
+    pub(super) fn end_listening(&self) {
+        self.keep_listeners(|_| false);
+    }
+
+    fn keep_listeners(&self, keep: impl FnMut(&Feed<ChannelEvent>) -> bool) {
+        let mut state = self.state.lock();
+        let mut listeners = std::mem::take(&mut state.listeners).into_vec();
+        listeners.retain(keep);
+        state.listeners = listeners.into();
+        if state.listeners.is_empty() {
+            self.shards
+                .fetch_and(!Shards::LISTENERS.0, Ordering::AcqRel);
+        }
     }
 
     /// Who is there, in numbers.
@@ -194,6 +257,7 @@ impl Channel {
                 channel.notify(
                     directory,
                     desk,
+                    &state,
                     number,
                     &Outgoing::member_added(name.as_str(), member),
                 );
@@ -274,14 +338,14 @@ impl Channel {
             && presence.leave(user)
         {
             let message = Outgoing::member_removed(self.name.as_str(), user);
-            self.notify(directory, desk, directory.number(), &message);
+            self.notify(directory, desk, &state, directory.number(), &message);
         }
         let is_empty = !self.is_occupied();
         if is_empty && self.is_of_user() {
             super::users::left(directory, desk, &self.name, now);
         }
         self.tell_count(directory, desk, &desk.app(), &mut state, now);
-        let is_done = is_empty && state.remembered.is_none();
+        let is_done = !self.is_heard() && state.remembered.is_none();
         drop(state);
         if is_done {
             desk.close(self);
@@ -292,7 +356,7 @@ impl Channel {
     /// is held.
     pub(super) fn retire(&self) -> bool {
         let mut state = self.state.lock();
-        let is_done = !self.is_occupied() && state.remembered.is_none();
+        let is_done = !self.is_heard() && state.remembered.is_none();
         // Two may have seen it empty; it is the one in the directory only once.
         let first = is_done && !state.retired;
         state.retired |= is_done;
@@ -300,7 +364,15 @@ impl Channel {
     }
 
     /// Brings a message to everybody who has sat here since before this number. The state is locked.
-    fn notify(&self, directory: &Directory, desk: &Arc<Desk>, number: u64, message: &Outgoing) {
+    fn notify(
+        &self,
+        directory: &Directory,
+        desk: &Arc<Desk>,
+        state: &State,
+        number: u64,
+        message: &Outgoing,
+    ) {
+        state.tell(message);
         directory.send(self.shards(), || {
             Letter::Parcel(self.parcel(desk, message, number))
         });
@@ -340,6 +412,9 @@ impl Channel {
         };
         if !self.kind.is_cache() || item.is_client_event {
             post(0);
+            if self.is_listened_to() {
+                self.state.lock().tell(&item.message);
+            }
             return true;
         }
         let mut state = self.state.lock();
@@ -348,7 +423,8 @@ impl Channel {
         }
         self.remember(directory, desk, &mut state, item, now);
         post(directory.number());
-        let is_bare = !self.is_occupied() && state.remembered.is_none();
+        state.tell(&item.message);
+        let is_bare = !self.is_heard() && state.remembered.is_none();
         drop(state);
         if is_bare {
             desk.close(self);
@@ -417,7 +493,7 @@ impl Channel {
         }
         state.is_due = false;
         drop(state);
-        if !self.is_occupied() {
+        if !self.is_heard() {
             desk.close(self);
         }
     }
@@ -453,11 +529,12 @@ impl Channel {
                 );
             }
         }
-        let is_due = state.counted.is_some_and(|counted| counted.is_due);
-        state.counted = (count > MANY || is_due).then_some(Counted { at: now, is_due });
+        let is_due = state.counted.as_ref().is_some_and(|counted| counted.is_due);
+        state.counted = (count > MANY || is_due).then(|| Box::new(Counted { at: now, is_due }));
         self.notify(
             directory,
             desk,
+            state,
             0,
             &Outgoing::subscription_count(self.name.as_str(), count),
         );
@@ -479,6 +556,13 @@ impl Channel {
 }
 
 impl State {
+    /// Tells those who listen in this process.
+    fn tell(&self, message: &Outgoing) {
+        for feed in &self.listeners {
+            feed.push(ChannelEvent::new(message));
+        }
+    }
+
     fn occupancy(&self) -> Occupancy {
         Occupancy {
             connections: self.seats.iter().map(|seats| *seats as usize).sum(),

@@ -1,19 +1,22 @@
 //! [`Connection`]: all that one socket costs.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::protocol::UserId;
+use crate::hooks::Pass;
+use crate::protocol::{ChannelName, Close, Outgoing, UserId};
 use crate::session::Session;
-use crate::wire::websocket::WebSocket;
+use crate::transport::{Heard, Transport};
+use crate::wire::websocket::{PING, WebSocket};
 
 use super::directory::Quota;
 use super::listener::Listener;
 use super::mailbox::SlotWaker;
-use super::outbox::Outbox;
+use super::outbox::{Frame, Outbox};
 use super::stream::Stream;
 
 /// One socket and what is known of it.
@@ -22,6 +25,7 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     pub(super) waker: Waker,
     pub(super) wakes: Arc<SlotWaker>,
+    pub(super) codec: Codec,
     pub(super) role: Role,
     pub(super) outbox: Outbox,
     /// What was read and could not be handled yet.
@@ -104,13 +108,150 @@ impl Front {
 pub(super) struct Guest {
     /// The number of its app on this shard.
     pub(super) app: u32,
+    pub(super) noise: Noise,
     pub(super) session: Session,
-    pub(super) socket: WebSocket,
     /// Its share of the app's connections; given back when the guest leaves.
     pub(super) _quota: Quota,
+    /// What few guests have.
+    pub(super) extra: Option<Box<Extra>>,
+}
+
+/// What few guests have.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
     /// Whom it watches.
     pub(super) watches: Box<[UserId]>,
+    /// What the authorizer gave it.
+    pub(super) pass: Pass,
+    /// The subscriptions that the authorizer thinks about.
+    pub(super) pending: Vec<Pending>,
+    /// What was said about one of them, and all the reading that waits behind it.
+    pub(super) deferred: Option<String>,
 }
+
+/// A subscription that is being decided.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) ticket: u32,
+    pub(super) channel: ChannelName,
+}
+
+impl Guest {
+    pub(super) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Whether it waits for a decision and is not read from.
+    pub(super) fn waits(&self) -> bool {
+        self.extra
+            .as_ref()
+            .is_some_and(|extra| extra.deferred.is_some())
+    }
+}
+
+/// Counts frames that say nothing: pings, pongs and empty ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Noise {
+    /// The five seconds that are counted, since the shard began; it may come round.
+    window: u16,
+    count: u16,
+}
+
+impl Noise {
+    /// Most in five seconds. Honest clients send one in half a minute.
+    const MOST: u16 = 1000;
+
+    /// One more. True if that is too many.
+    pub(super) fn is_too_much(&mut self, since_start: Duration) -> bool {
+        let window = (since_start.as_secs() / 5) as u16;
+        if window != self.window {
+            (self.window, self.count) = (window, 0);
+        }
+        self.count += 1;
+        self.count > Self::MOST
+    }
+}
+
+/// What is spoken on a stream.
+pub(super) enum Codec {
+    /// What nearly everybody speaks, with frames that all receivers share.
+    WebSocket(WebSocket),
+    /// A host's own.
+    Other(Box<dyn Transport>),
+}
+
+impl Codec {
+    /// Reads what stands at the front of the input, as a [`Transport`] does; never more than there is.
+    pub(super) fn decode<'a>(&mut self, input: &'a mut [u8], max: usize) -> (usize, Heard<'a>) {
+        match self {
+            Self::WebSocket(socket) => socket.decode(input, max),
+            Self::Other(transport) => {
+                let all = input.len();
+                match transport.decode(input, max) {
+                    // It would be kept for ever.
+                    (_, Heard::More) if all > max.saturating_add(MORE_THAN_MAX) => {
+                        (all, Heard::Fail(Close::TOO_BIG))
+                    }
+                    (_, Heard::More) => (0, Heard::More),
+                    // It would be read for ever, or cannot be.
+                    (used, _) if used == 0 || used > all => (all, Heard::Fail(Close::PROTOCOL)),
+                    heard => heard,
+                }
+            }
+        }
+    }
+
+    pub(super) fn message(&self, message: &Outgoing) -> Frame {
+        match self {
+            Self::WebSocket(_) => message.shared(),
+            Self::Other(transport) => transport.message(message).into(),
+        }
+    }
+
+    pub(super) fn ping(&self) -> Frame {
+        match self {
+            Self::WebSocket(_) => PING.as_slice().into(),
+            Self::Other(transport) => transport.ping().into(),
+        }
+    }
+
+    pub(super) fn pong(&self, payload: &[u8]) -> Frame {
+        self.transport().pong(payload).into()
+    }
+
+    pub(super) fn close(&self, close: &Close) -> Frame {
+        self.transport().close(close).into()
+    }
+
+    pub(super) fn close_reply(&self, code: Option<u16>) -> Frame {
+        self.transport().close_reply(code).into()
+    }
+
+    fn transport(&self) -> &dyn Transport {
+        match self {
+            Self::WebSocket(socket) => socket,
+            Self::Other(transport) => &**transport,
+        }
+    }
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::WebSocket(WebSocket::default())
+    }
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket(_) => "WebSocket",
+            Self::Other(_) => "Other",
+        })
+    }
+}
+
+/// How much longer than its largest message the input of a transport may grow that finds nothing in it.
+const MORE_THAN_MAX: usize = 64 * 1024;
 
 /// A connection that ends: what waits is written, the writing side is shut, and what still comes is read and thrown
 /// away. Closed with unread input, the socket would be reset, and the code in the close frame lost.

@@ -6,7 +6,7 @@ use std::task::Poll;
 use crate::protocol::{Close, Outgoing, SocketId, UserId};
 
 use super::Desk;
-use super::connection::{BEHIND, Connection, MOST_WAITING, NO_PROGRESS_TIMEOUT, Role, at};
+use super::connection::{BEHIND, Codec, Connection, MOST_WAITING, NO_PROGRESS_TIMEOUT, Role, at};
 use super::mailbox::Parcel;
 use super::outbox::Frame;
 use super::shard::Shard;
@@ -85,7 +85,11 @@ impl Shard {
                 continue;
             }
             delivered += 1;
-            connection.outbox.push(frame.clone(), spare);
+            let own = match &connection.codec {
+                Codec::WebSocket(_) => frame.clone(),
+                Codec::Other(_) => connection.codec.message(message),
+            };
+            connection.outbox.push(own, spare);
             if connection.outbox.weight() > BEHIND {
                 behind.push(guest.slot);
             }
@@ -169,8 +173,16 @@ impl Shard {
             .unwrap_or_default();
         for (slot, since) in watchers {
             if since < number {
-                self.say(slot, message.shared());
+                self.say_message(slot, message);
             }
+        }
+    }
+
+    /// Puts a message into a connection's outbox that it should hear at once.
+    pub(super) fn say_message(&mut self, slot: u32, message: &Outgoing) {
+        if let Some(connection) = self.connection(slot) {
+            let frame = connection.codec.message(message);
+            self.say(slot, frame);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::protocol::{App, AppId, ChannelName, Rate, UserId};
+use crate::protocol::{App, AppId, ChannelName, Rate, SocketId, UserId};
 
 use super::channel::Channel;
 use super::chores::Chores;
@@ -112,6 +112,28 @@ impl Directory {
             desk: desk.clone(),
             user: user.clone(),
         });
+    }
+
+    /// Closes the connection of this name, wherever it is.
+    pub(crate) fn close_socket(&self, desk: &Arc<Desk>, socket_id: SocketId) {
+        self.send(self.everywhere(), || Letter::CloseSocket {
+            desk: desk.clone(),
+            socket_id,
+        });
+    }
+
+    /// Ends the streams of those who listen in this process.
+    pub(super) fn end_listening(&self) {
+        let desks: Vec<_> = self.desks.read().values().cloned().collect();
+        for desk in desks {
+            let channels: Vec<_> = desk.channels.read().values().cloned().collect();
+            for channel in channels {
+                channel.end_listening();
+                if channel.is_bare() {
+                    desk.close(&channel);
+                }
+            }
+        }
     }
 
     /// All shards.
@@ -260,23 +282,26 @@ impl Drop for Quota {
     }
 }
 
-/// A set of shards; there are at most 64.
+/// A set of shards; there are at most 63.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shards(pub(super) u64);
 
 impl Shards {
     /// Most shards of a hub.
-    pub(super) const MAX: usize = 64;
+    pub(super) const MAX: usize = 63;
 
     /// Every shard there can be.
-    pub(super) const ALL: Self = Self(u64::MAX);
+    pub(super) const ALL: Self = Self::all(Self::MAX);
+
+    /// No shard, but those who listen in this process.
+    pub(super) const LISTENERS: Self = Self(1 << 63);
 
     pub(super) const fn one(shard: usize) -> Self {
         Self(1 << shard)
     }
 
     const fn all(shards: usize) -> Self {
-        Self(u64::MAX >> (Self::MAX - shards))
+        Self(u64::MAX >> (64 - shards))
     }
 
     pub(super) const fn is_empty(self) -> bool {

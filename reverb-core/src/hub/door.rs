@@ -3,24 +3,23 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::Poll;
 
-use crate::app_store::StoreError;
-use crate::protocol::{App, Close};
+use crate::hooks::Observed;
+use crate::protocol::Close;
 use crate::session::Session;
 use crate::wire::error::ApiError;
 use crate::wire::front::{self, Publish, Request};
 use crate::wire::upgrade::Knock;
-use crate::wire::websocket::WebSocket;
 
 use super::accepted::Accepted;
-use super::connection::{Connection, Guest, Role, Stage};
-use super::directory::{Desk, Quota};
+use super::admit::Admitted;
+use super::connection::{Connection, Extra, Guest, Noise, Role, Stage};
+use super::directory::Desk;
 use super::mailbox::{Letter, Slot};
 use super::outbox::Frame;
+use super::poll_once;
 use super::publish::{Done, Overloaded, Release};
 use super::shard::Shard;
-use super::{poll_once, poll_safely};
 
 /// What became of a front's input.
 pub(super) enum Took {
@@ -46,7 +45,12 @@ impl Shard {
             return Took::Nothing;
         }
         let is_trusted = shared.settings.trusts(front.peer);
-        let (used, request) = front::read(input, &shared.settings.path, is_trusted);
+        let (used, request) = front::read(
+            input,
+            &shared.settings.path,
+            is_trusted,
+            shared.authorizer.as_ref().map(|_| front.peer),
+        );
         match request {
             Request::More { has_head } => {
                 let stage = if has_head { Stage::Body } else { Stage::Head };
@@ -94,17 +98,12 @@ impl Shard {
         Took::Nothing
     }
 
-    /// A client wants in: its app is looked up, at once if the store can.
+    /// A client wants in: whether it may is known at once, if nobody has to think about it.
     fn knock(&mut self, slot: u32, knock: Box<Knock>) {
-        let Some(key) = knock.key().map(str::to_owned) else {
-            return self.open(slot, &knock, Ok(None));
-        };
-        let store = self.shared.store.clone();
-        let lookup = async move { store.find_by_key(&key).await };
-        let (now, shared) = (self.now, self.shared.clone());
-        match poll_once(Box::pin(lookup)) {
-            Ok(found) => self.open(slot, &knock, found),
-            Err(lookup) => {
+        match poll_once(Box::pin(self.shared.clone().decide_knock(knock))) {
+            Ok((decided, knock)) => self.open(slot, &knock, decided),
+            Err(asked) => {
+                let now = self.now;
                 let Some(connection) = self.connection(slot) else {
                     return;
                 };
@@ -118,25 +117,19 @@ impl Shard {
                 self.rearm(slot);
                 let mailbox = self.mailbox.clone();
                 tokio::spawn(async move {
-                    let found = shared.in_time(lookup).await;
+                    let (decided, knock) = asked.await;
                     mailbox.send(Letter::Answer {
                         slot: at,
                         knock,
-                        found,
+                        decided,
                     });
                 });
             }
         }
     }
 
-    /// The app store has answered: the client comes in, or is told over the socket why not.
-    pub(super) fn open(
-        &mut self,
-        slot: u32,
-        knock: &Knock,
-        found: Result<Option<Arc<App>>, StoreError>,
-    ) {
-        let admitted = self.shared.admit(knock.decide(found));
+    /// It is known whether the client comes in; if not, it is told over the socket why.
+    pub(super) fn open(&mut self, slot: u32, knock: &Knock, decided: Result<Admitted, Close>) {
         let mut head = String::with_capacity(192);
         head.push_str(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
@@ -148,8 +141,8 @@ impl Shard {
         }
         head.push_str("\r\n");
         self.say(slot, head.into_bytes().into());
-        match admitted {
-            Ok((app, quota)) => self.seat(slot, app, quota),
+        match decided {
+            Ok(admitted) => self.seat(slot, admitted),
             Err(close) => self.refuse(slot, close),
         }
         // A client need not wait for the greeting before it speaks.
@@ -157,20 +150,36 @@ impl Shard {
     }
 
     /// The client is in: its session begins.
-    pub(super) fn seat(&mut self, slot: u32, app: Arc<App>, quota: Quota) {
+    pub(super) fn seat(&mut self, slot: u32, admitted: Admitted) {
+        let Admitted {
+            app,
+            quota,
+            socket_id,
+            pass,
+        } = admitted;
         let now = self.now;
         self.shared.metrics.connected(&app.id);
+        self.shared.observe(|| Observed::Connected {
+            app: app.id.clone(),
+            socket_id,
+        });
         let number = self.apps.enter(quota.desk());
-        let session = Session::new(&app, Self::new_socket_id(), now, &mut self.wishes);
+        let session = Session::new(&app, socket_id, now, &mut self.wishes);
         let until = session.next_timeout(&app);
+        if self.shared.settings.echo.is_some() {
+            self.wishes.clear();
+        }
         if let Some(connection) = self.connection(slot) {
-            let socket = WebSocket::default();
+            let extra = Extra {
+                pass,
+                ..Extra::default()
+            };
             connection.role = Role::Guest(Guest {
                 app: number,
+                noise: Noise::default(),
                 session,
-                socket,
                 _quota: quota,
-                watches: Box::default(),
+                extra: (!extra.pass.is_empty()).then(|| Box::new(extra)),
             });
         }
         self.arm(slot, until);
@@ -195,15 +204,14 @@ impl Shard {
             is_batch,
         } = *publish;
         let shared = self.shared.clone();
-        // A store that has to think about it is asked again by hyper's task, which can wait.
-        let mut lookup = shared.store.find_by_id(app_id);
-        let Poll::Ready(found) = poll_safely(lookup.as_mut()) else {
+        // Where the app is not known at once, hyper's task can wait for it.
+        let Some(found) = shared.apps.known_by_id(app_id) else {
             return false;
         };
         let accepted = found.map_err(ApiError::from).and_then(|app| {
             let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
             shared.check_signed(&app, &request)?;
-            Accepted::read(&shared.directory, app, request.body, is_batch, self.now)
+            Accepted::read(&shared, app, request.body, is_batch, self.now)
         });
         match accepted {
             Ok(accepted) => self.send_out(slot, &accepted),
@@ -276,7 +284,10 @@ impl Shard {
         let closes = self.drain.is_some();
         match result {
             Ok(()) => self.reply(slot.index, ok(&answer, closes)),
-            Err(overloaded) => self.reply(slot.index, response(&overloaded.into(), closes)),
+            Err(overloaded) => {
+                let error = super::PublishError::from(overloaded).into();
+                self.reply(slot.index, response(&error, closes));
+            }
         }
         self.ready.push_back(slot.index);
     }

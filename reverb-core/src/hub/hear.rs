@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use crate::protocol::Close;
-use crate::wire::websocket::{self, Heard};
+use crate::transport::Heard;
+use crate::wire::websocket;
 
-use super::connection::{Connection, Guest, Role, at};
+use super::connection::{Connection, Role, at};
 use super::door::Took;
+use super::outbox::Frame;
 use super::shard::Shard;
 
 /// A peer that has so much waiting and takes nothing is not read from: it shall hear our answers first.
@@ -139,7 +141,7 @@ impl Shard {
         }
         match &connection.role {
             Role::Front(front) => front.reads(),
-            Role::Guest(_) => true,
+            Role::Guest(guest) => !guest.waits(),
             Role::Leaving(leaving) => leaving.patience > 0,
         }
     }
@@ -153,6 +155,7 @@ impl Shard {
             };
             match &mut connection.role {
                 _ if connection.is_held => return at,
+                Role::Guest(guest) if guest.waits() => return at,
                 // It shall hear our answers before it asks for more.
                 Role::Guest(_) if connection.outbox.weight() > MOST_UNHEARD => {
                     if !connection.is_stuck() {
@@ -194,40 +197,53 @@ impl Shard {
             apps,
             wishes,
             now,
+            start,
+            shared,
             ..
         } = self;
-        let connection = at(connections, slot);
-        let Some(guest) = connection.and_then(Connection::guest) else {
+        let Some(Connection {
+            role: Role::Guest(guest),
+            codec,
+            ..
+        }) = at(connections, slot)
+        else {
             return input.len();
         };
         let app = apps.get(guest.app).app.clone();
-        let Guest {
-            session, socket, ..
-        } = guest;
+        let echo = shared.settings.echo;
+        let max = echo.unwrap_or_else(|| app.limits.message_bytes());
         // Decoding and judging touch nothing of the shard's: if they panic, this connection ends and no other.
         let step = catch_unwind(AssertUnwindSafe(|| {
-            let (used, heard) = socket.decode(input, app.limits.message_bytes());
+            let (used, heard) = codec.decode(input, max);
             if !matches!(heard, Heard::More) {
-                session.handle_alive(*now);
+                guest.session.handle_alive(*now);
+            }
+            let is_noise =
+                used > 0 && used <= EMPTY || matches!(heard, Heard::Ping(_) | Heard::Pong);
+            if is_noise && echo.is_none() && guest.noise.is_too_much(*now - *start) {
+                return (used, Next::Close(Close::FLOOD));
             }
             let next = match heard {
+                Heard::Text(text) if echo.is_some() => Next::echo(true, text.as_bytes()),
+                Heard::Binary(data) if echo.is_some() => Next::echo(false, &data),
+                Heard::Text(text) if guest.must_wait(&text) => {
+                    guest.extra().deferred = Some(text.into_owned());
+                    Next::Nothing
+                }
                 Heard::Text(text) => {
-                    session.handle_text(&app, &text, *now, wishes);
+                    guest.session.handle_text(&app, &text, *now, wishes);
                     Next::Wishes
                 }
                 Heard::More | Heard::Fragment | Heard::Pong => Next::Nothing,
-                Heard::Ping(payload) => Next::Write(websocket::pong(payload)),
+                Heard::Ping(payload) => Next::Write(codec.pong(payload)),
                 Heard::Binary(_) => Next::Close(Close::UNSUPPORTED),
                 Heard::Fail(close) => Next::Close(close),
-                Heard::Close(code) => Next::Closed(websocket::close_reply(code)),
+                Heard::Close(code) => Next::Closed(codec.close_reply(code)),
             };
             (used, next)
         }));
         let Ok((used, next)) = step else {
-            self.shared.metrics.panicked();
-            tracing::error!("handling a message panicked: the connection is closed");
-            while self.wishes.next().is_some() {}
-            self.close(slot, Close::INTERNAL);
+            self.broke(slot);
             return input.len();
         };
         match next {
@@ -236,14 +252,22 @@ impl Shard {
                 self.shared.metrics.received(&app.id);
                 self.carry_out(slot, &app);
             }
-            Next::Write(bytes) => self.say(slot, bytes.into()),
+            Next::Write(frame) => self.say(slot, frame),
             Next::Close(close) => self.close(slot, close),
             Next::Closed(reply) => {
-                self.say(slot, reply.into());
+                self.say(slot, reply);
                 self.start_leaving(slot);
             }
         }
         used
+    }
+
+    /// Handling a guest's message panicked: nobody else is concerned.
+    pub(super) fn broke(&mut self, slot: u32) {
+        self.shared.metrics.panicked();
+        tracing::error!("handling a message panicked: the connection is closed");
+        self.wishes.clear();
+        self.close(slot, Close::INTERNAL);
     }
 }
 
@@ -251,8 +275,21 @@ impl Shard {
 enum Next {
     Nothing,
     Wishes,
-    Write(Vec<u8>),
+    Write(Frame),
     Close(Close),
     /// The client has closed; this is the reply.
-    Closed(Vec<u8>),
+    Closed(Frame),
 }
+
+impl Next {
+    fn echo(is_text: bool, payload: &[u8]) -> Self {
+        Self::Write(
+            [&*websocket::header(is_text, payload.len()), payload]
+                .concat()
+                .into(),
+        )
+    }
+}
+
+/// A client's frame with nothing in it: two bytes and a mask.
+const EMPTY: usize = 6;

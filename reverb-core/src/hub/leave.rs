@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::protocol::{Close, UserId};
-use crate::wire::websocket;
+use crate::protocol::{Close, SocketId, UserId};
 
 use super::Desk;
 use super::connection::{
@@ -17,9 +16,17 @@ impl Shard {
     /// Closes a connection with this code; what was said before goes out first.
     pub(super) fn close(&mut self, slot: u32, close: Close) {
         if let Some(announcement) = close.announcement() {
-            self.say(slot, announcement.shared());
+            self.say_message(slot, &announcement);
         }
-        self.say(slot, websocket::close(&close).into());
+        self.say_close(slot, &close);
+    }
+
+    /// The close frame, and nothing after it.
+    pub(super) fn say_close(&mut self, slot: u32, close: &Close) {
+        if let Some(connection) = self.connection(slot) {
+            let frame = connection.codec.close(close);
+            self.say(slot, frame);
+        }
         self.start_leaving(slot);
     }
 
@@ -90,12 +97,12 @@ impl Shard {
         let Guest {
             app,
             session,
-            watches,
+            extra,
             ..
         } = &guest;
         let app = *app;
         let local = self.apps.get_mut(app);
-        for user in watches {
+        for user in extra.iter().flat_map(|extra| &extra.watches) {
             if let Some(watchers) = local.watchers.get_mut(user) {
                 watchers.remove(&slot);
                 if watchers.is_empty() {
@@ -111,7 +118,8 @@ impl Shard {
         for seat in seats.chain(session.user().and_then(|user| user.seat)) {
             self.give_up(seat);
         }
-        self.shared.metrics.disconnected(&self.apps.get(app).app.id);
+        self.shared
+            .is_gone(&self.apps.get(app).app.id, session.socket_id());
         for ride in self.apps.leave(app) {
             if let super::apps::Ride::Slot(slot) = ride {
                 self.answers.push(slot);
@@ -206,6 +214,22 @@ impl Shard {
         slots.dedup();
         for slot in slots {
             self.close(slot, Close::TERMINATED);
+        }
+    }
+
+    /// Closes the connection of this name.
+    pub(super) fn close_socket(&mut self, desk: &Arc<Desk>, socket_id: SocketId) {
+        let app = self.apps.find(desk);
+        let is_it = |connection: &Connection| match &connection.role {
+            Role::Guest(guest) => Some(guest.app) == app && guest.session.socket_id() == socket_id,
+            _ => false,
+        };
+        let found = self
+            .connections
+            .iter()
+            .position(|connection| connection.as_deref().is_some_and(is_it));
+        if let Some(slot) = found {
+            self.close(slot as u32, Close::TERMINATED);
         }
     }
 

@@ -7,12 +7,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::app_store::StoreError;
-use crate::protocol::{App, ChannelName, Close, Outgoing, SocketId, UserId};
+use crate::hooks::Denied;
+use crate::protocol::{ChannelName, Close, Member, Outgoing, SocketId, UserId};
 use crate::session::Welcome;
 use crate::wire::upgrade::Knock;
 
-use super::directory::{Desk, Quota};
+use super::admit::Admitted;
+use super::connection::Codec;
+use super::directory::Desk;
 use super::listener::Listener;
 use super::publish::{Overloaded, Release};
 use super::stream::Stream;
@@ -56,10 +58,8 @@ pub(crate) struct Newcomer {
 pub(crate) enum Entry {
     /// Fresh from this listener: the first bytes will tell.
     Unknown(Arc<Listener>, std::net::SocketAddr),
-    /// A client that has been let in; the handshake is done.
-    Guest(Arc<App>, Quota),
-    /// A client that was refused; the handshake is done, so that it can be told.
-    Refused(Close),
+    /// A client whose handshake is done: it is let in, or told why not.
+    Knocked(Result<Admitted, Close>, Codec),
 }
 
 /// What a shard is told or asked. The order among letters is kept.
@@ -84,11 +84,23 @@ pub(crate) enum Letter {
     },
     /// Close every connection of this user.
     Terminate { desk: Arc<Desk>, user: UserId },
-    /// What the app store says about who knocked.
+    /// Close the connection of this name.
+    CloseSocket {
+        desk: Arc<Desk>,
+        socket_id: SocketId,
+    },
+    /// Whether who knocked may come in.
     Answer {
         slot: Slot,
         knock: Box<Knock>,
-        found: Result<Option<Arc<App>>, StoreError>,
+        decided: Result<Admitted, Close>,
+    },
+    /// Whether a guest may be seated where it wants to be.
+    Verdict {
+        slot: Slot,
+        ticket: u32,
+        member: Option<Member>,
+        verdict: Result<(), Denied>,
     },
     /// The events that a connection has published are with all their receivers, or could not be taken.
     Published {

@@ -29,11 +29,17 @@
 //! other allocators (dearer on churn and publishing), a frame copied per receiver (55 ns and a copy of the payload each).
 
 pub(crate) mod accepted;
+pub(crate) mod admit;
+mod app_cache;
+mod app_handle;
 mod apps;
 mod arrive;
+mod authorize;
 mod builder;
 mod channel;
+mod channel_events;
 mod chores;
+mod connect;
 mod connection;
 mod deliver;
 mod directory;
@@ -63,22 +69,24 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::app_store::{AppStore, BoxError, StoreError};
+use crate::app_store::{AppStore, BoxError};
 use crate::clock::Clock;
+use crate::hooks::{Authorizer, Observed, Observer};
 use crate::metrics::Metrics;
-use crate::protocol::{App, Close};
 
+use self::app_cache::AppCache;
 use self::listener::Listener;
-use self::mailbox::{Entry, Letter, Newcomer};
-use self::stream::Stream;
+use self::mailbox::Letter;
 
+pub use self::app_cache::AppCacheTimes;
+pub use self::app_handle::{AppHandle, PublishError, Published};
 pub(crate) use self::builder::Settings;
 pub use self::builder::{BuildError, HubBuilder, IpNet};
-pub(crate) use self::directory::{Desk, Directory, Quota};
+pub use self::channel_events::ChannelEvents;
+pub(crate) use self::directory::{Desk, Directory};
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 #[derive(Clone)]
@@ -109,7 +117,9 @@ impl Drop for Owner {
 /// What all parts of a hub have hold of.
 pub(crate) struct Shared {
     pub(crate) directory: Arc<Directory>,
-    pub(crate) store: Arc<dyn AppStore>,
+    pub(crate) apps: Arc<AppCache>,
+    pub(crate) authorizer: Option<Arc<dyn Authorizer>>,
+    observers: Vec<Observer>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) settings: Settings,
@@ -156,7 +166,10 @@ impl Hub {
             shared.running.fetch_add(1, Ordering::AcqRel);
             tokio::spawn(async move {
                 shard::run(shared.clone(), index).await;
-                shared.running.fetch_sub(1, Ordering::AcqRel);
+                if shared.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    shared.observers.iter().for_each(Observer::close);
+                    shared.directory.end_listening();
+                }
                 shared.ended.notify_waiters();
             });
         }
@@ -215,6 +228,12 @@ impl Hub {
         }
     }
 
+    /// Forgets what the app store has said: from now on it is asked again. Only a store that has to think is remembered at
+    /// all; see [`AppCacheTimes`].
+    pub fn forget_apps(&self) {
+        self.owner.shared.apps.forget();
+    }
+
     /// How much there is of everything.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
@@ -238,98 +257,23 @@ impl fmt::Debug for Hub {
 }
 
 impl Shared {
-    fn new(
-        directory: Arc<Directory>,
-        store: Arc<dyn AppStore>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<dyn Metrics>,
-        settings: Settings,
-    ) -> Self {
-        Self {
-            directory,
-            store,
-            clock,
-            metrics,
-            settings,
-            listeners: Mutex::default(),
-            drains: OnceLock::new(),
-            stops: AtomicBool::new(false),
-            running: AtomicUsize::new(0),
-            ended: tokio::sync::Notify::new(),
-            next_shard: AtomicUsize::new(0),
-            accept_log: Sampled::default(),
-            refusal_log: Sampled::default(),
+    /// Tells those who watch what has happened, if anybody does.
+    fn observe(&self, seen: impl FnOnce() -> Observed) {
+        if let Some((last, others)) = self.observers.split_last() {
+            let seen = seen();
+            others.iter().for_each(|other| other.see(seen.clone()));
+            last.see(seen);
         }
     }
 
-    /// Takes a place for a client of this app, if there is one.
-    fn admit(&self, decided: Result<Arc<App>, Close>) -> Result<(Arc<App>, Quota), Close> {
-        let app = decided?;
-        if self
-            .settings
-            .max_connections
-            .is_some_and(|max| self.directory.connections() >= max)
-        {
-            return Err(Close::OVER_CAPACITY);
-        }
-        let quota = self
-            .directory
-            .desk(&app)
-            .admit(app.max_connections)
-            .ok_or(Close::OVER_QUOTA)?;
-        Ok((app, quota))
+    /// Whether no shard runs any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.load(Ordering::Acquire) == 0
     }
 
     /// Whether nobody new is taken any more.
     pub(crate) fn is_ending(&self) -> bool {
         self.drains.get().is_some() || self.stops.load(Ordering::Acquire)
-    }
-
-    /// A connection whose handshake a host has answered moves into a shard.
-    pub(crate) fn admit_upgraded(
-        &self,
-        upgraded: hyper::upgrade::Upgraded,
-        decided: Result<Arc<App>, Close>,
-    ) {
-        let (stream, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            // The client's first message may have come with its handshake.
-            Ok(parts) => (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
-            Err(upgraded) => match upgraded.downcast::<TokioIo<stream::Rewind>>() {
-                Ok(parts) => {
-                    let (mut input, stream) = parts.io.into_inner().into_parts();
-                    // What hyper has read came before what it has not.
-                    let mut all = parts.read_buf.to_vec();
-                    all.append(&mut input);
-                    (stream, all)
-                }
-                Err(upgraded) => (Stream::Boxed(Box::new(TokioIo::new(upgraded))), Vec::new()),
-            },
-        };
-        if let Stream::Tcp(socket) = &stream {
-            let _ = socket.set_nodelay(true);
-        }
-        let entry = match self.admit(decided) {
-            Ok((app, quota)) => Entry::Guest(app, quota),
-            Err(close) => Entry::Refused(close),
-        };
-        let shards = &self.directory.mailboxes;
-        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards.len();
-        shards[shard].adopt(Newcomer {
-            stream,
-            input,
-            entry,
-        });
-    }
-
-    /// The store's answer, or that there was none in time.
-    pub(crate) async fn in_time<F>(&self, lookup: F) -> Result<Option<Arc<App>>, StoreError>
-    where
-        F: Future<Output = Result<Option<Arc<App>>, StoreError>>,
-    {
-        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(found) => found,
-            Err(late) => Err(StoreError::Unavailable(Box::new(late))),
-        }
     }
 }
 
@@ -348,30 +292,29 @@ impl Sampled {
     }
 }
 
-/// How long the app store may take.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an authorizer may take.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A question to the app store, which is somebody else's code.
-type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send + 'a>>;
+/// A question to somebody else's code.
+type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The answer if it is there at once, or the question.
-fn poll_once(
-    mut lookup: Lookup<'static>,
-) -> Result<Result<Option<Arc<App>>, StoreError>, Lookup<'static>> {
-    match poll_safely(lookup.as_mut()) {
-        Poll::Ready(found) => Ok(found),
-        Poll::Pending => Err(lookup),
+/// The answer if it is there at once, or the question. Whoever asks has seen to it that it does not panic.
+fn poll_once<T>(mut asked: Asked<T>) -> Result<T, Asked<T>> {
+    match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => Err(asked),
     }
 }
 
-/// Asks once. A store that panics has not answered; it shall not take a shard's clients with it.
-fn poll_safely(
-    lookup: Pin<&mut (dyn Future<Output = Result<Option<Arc<App>>, StoreError>> + Send + '_)>,
-) -> Poll<Result<Option<Arc<App>>, StoreError>> {
-    let poll = || lookup.poll(&mut Context::from_waker(Waker::noop()));
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)).unwrap_or_else(|_| {
-        Poll::Ready(Err(StoreError::Unavailable(
-            "the app store panicked".into(),
-        )))
-    })
+/// The answer of somebody else's code, if it comes in time and does not panic.
+async fn guarded<T>(limit: Duration, asked: impl Future<Output = T>) -> Option<T> {
+    let mut asked = std::pin::pin!(asked);
+    let safely = std::future::poll_fn(|context| {
+        let poll = std::panic::AssertUnwindSafe(|| asked.as_mut().poll(context));
+        match std::panic::catch_unwind(poll) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    });
+    tokio::time::timeout(limit, safely).await.ok().flatten()
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::hooks::{ChannelEvent, Observed};
 use crate::protocol::{App, ChannelName, Member, Outgoing, UserId};
 use crate::session::{Chair, Command, Outcome, Refusal, Seat, Welcome, Wish};
-use crate::wire::websocket;
 
 use super::Shared;
 use super::channel::Channel;
@@ -19,11 +19,15 @@ impl Shard {
     pub(super) fn carry_out(&mut self, slot: u32, app: &Arc<App>) {
         while let Some(wish) = self.wishes.next() {
             match wish {
-                Wish::Say(message) => self.say(slot, message.shared()),
-                Wish::Ping => self.say(slot, websocket::PING.as_slice().into()),
+                Wish::Say(message) => self.say_message(slot, &message),
+                Wish::Ping => {
+                    if let Some(connection) = self.connection(slot) {
+                        let ping = connection.codec.ping();
+                        self.say(slot, ping);
+                    }
+                }
                 Wish::Close(close) => {
-                    self.say(slot, websocket::close(&close).into());
-                    self.start_leaving(slot);
+                    self.say_close(slot, &close);
                 }
                 Wish::Ask(command) => {
                     let Some(outcome) = self.perform(slot, app, command) else {
@@ -46,7 +50,13 @@ impl Shard {
     fn perform(&mut self, slot: u32, app: &Arc<App>, command: Command) -> Option<Outcome> {
         match command {
             Command::Subscribe { channel, member } => {
-                Some(self.subscribe(slot, app, channel, member))
+                match self.authorize(slot, app, &channel, member.as_ref())? {
+                    Ok(()) => Some(self.subscribe(slot, app, channel, member)),
+                    Err(denied) => Some(Outcome::Refused {
+                        channel,
+                        refusal: denied.into(),
+                    }),
+                }
             }
             Command::Remind { seat, .. } => {
                 let generation = self.connection(slot)?.generation;
@@ -63,6 +73,15 @@ impl Shard {
             Command::Unsubscribe { seat, moved } => {
                 if let Some((chair, seat)) = moved {
                     self.rooms.set_chair(seat, chair);
+                }
+                if let Some(room) = self.rooms.get(seat.room) {
+                    let channel = room.channel.name.clone();
+                    let socket_id = self.guest(slot).session.socket_id();
+                    self.shared.observe(|| Observed::Unsubscribed {
+                        app: app.id.clone(),
+                        socket_id,
+                        channel,
+                    });
                 }
                 self.give_up(seat);
                 None
@@ -115,7 +134,7 @@ impl Shard {
 
     /// Joins the channel in the directory and takes a seat in its room, in one step of one owner: the welcome is on its
     /// way before anything that is said in the channel.
-    fn subscribe(
+    pub(super) fn subscribe(
         &mut self,
         slot: u32,
         app: &Arc<App>,
@@ -125,12 +144,22 @@ impl Shard {
         let chair = Chair::Subscription(self.guest(slot).session.subscriptions().len() as u32);
         let joined = self.take_seat(slot, app, &channel, member.as_ref(), chair);
         match joined {
-            Ok((channel, seat, welcome)) => Outcome::Subscribed {
-                channel,
-                seat,
-                user: member.map(|member| member.id),
-                welcome,
-            },
+            Ok((channel, seat, welcome)) => {
+                let user = member.map(|member| member.id);
+                let socket_id = self.guest(slot).session.socket_id();
+                self.shared.observe(|| Observed::Subscribed {
+                    app: app.id.clone(),
+                    socket_id,
+                    channel: channel.clone(),
+                    user: user.clone(),
+                });
+                Outcome::Subscribed {
+                    channel,
+                    seat,
+                    user,
+                    welcome,
+                }
+            }
             Err(refusal) => Outcome::Refused { channel, refusal },
         }
     }
@@ -167,7 +196,7 @@ impl Shard {
     }
 
     /// The guest whose session has a wish.
-    fn guest(&mut self, slot: u32) -> &mut Guest {
+    pub(super) fn guest(&mut self, slot: u32) -> &mut Guest {
         let guest = self.connection(slot).and_then(Connection::guest);
         guest.expect("only a guest's session has wishes")
     }
@@ -196,7 +225,9 @@ impl Shard {
                 .insert(slot, since);
             if is_online { &mut online } else { &mut offline }.push(watched.clone());
         }
-        self.guest(slot).watches = watchlist.into();
+        if !watchlist.is_empty() {
+            self.guest(slot).extra().watches = watchlist.into();
+        }
         Outcome::SignedIn {
             seat,
             online,
@@ -228,8 +259,15 @@ impl Shard {
         };
         let channel = room.channel.clone();
         let guest = self.guest(slot);
-        let (except, number) = (Some(guest.session.socket_id()), guest.app);
+        let (socket_id, number) = (guest.session.socket_id(), guest.app);
+        let except = Some(socket_id);
         let desk = self.apps.get(number).desk.clone();
+        self.shared.observe(|| Observed::ClientEvent {
+            app: desk.app().id.clone(),
+            socket_id,
+            channel: channel.name.clone(),
+            event: ChannelEvent::new(&message),
+        });
         let item = Item {
             channel,
             message,
@@ -239,7 +277,7 @@ impl Shard {
             is_client_event: true,
         };
         let to = item.mailed(Some(self.index));
-        if !to.is_empty() {
+        if !to.is_empty() || item.channel.is_listened_to() {
             let Shared { directory, .. } = &*self.shared;
             let bytes = item.message.frame().len();
             // What a client said cannot be refused any more: it is brought, and a sender who finds a shard full is

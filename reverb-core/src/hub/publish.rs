@@ -9,12 +9,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::protocol::{App, ChannelKind, ChannelName, Event, Outgoing, SocketId};
-use crate::wire::error::ApiError;
 
+use super::app_handle::PublishError;
 use super::channel::Channel;
 use super::directory::{Desk, Directory, Shards};
 use super::mailbox::{Charge, Letter, Mailbox, Slot};
@@ -48,16 +47,12 @@ pub(super) struct Item {
 }
 
 /// The shards have more to do than they can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server is over capacity: nothing was sent, try again in a second")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overloaded;
 
-impl From<Overloaded> for ApiError {
-    fn from(error: Overloaded) -> Self {
-        Self {
-            retry_after: Some(1),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-        }
+impl From<Overloaded> for PublishError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
     }
 }
 
@@ -92,10 +87,7 @@ impl Publication {
             true => ChannelName::new(name, usize::MAX)
                 .ok()
                 .map(|name| self.desk.open(&name, directory.mailboxes.len())),
-            false => self
-                .desk
-                .channel(name)
-                .filter(|channel| channel.is_occupied()),
+            false => self.desk.channel(name).filter(|channel| channel.is_heard()),
         };
         let Some(channel) = channel else { return };
         let message = Outgoing::event(event, name);
@@ -221,7 +213,7 @@ impl Drop for Publication {
     /// A cache channel was opened to remember the event; if it was not sent after all, nothing keeps the channel.
     fn drop(&mut self) {
         for item in &self.items {
-            if item.channel.is_bare() {
+            if item.channel.name.kind().is_cache() && item.channel.is_bare() {
                 self.desk.close(&item.channel);
             }
         }

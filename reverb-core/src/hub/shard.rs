@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::SocketId;
 use crate::session::Wishes;
 
 use super::Shared;
@@ -37,6 +36,8 @@ pub(super) struct Shard {
     /// Slots that were left in this turn: a list may still name them until it ends.
     pub(super) left: Vec<u32>,
     pub(super) generation: u32,
+    /// Names for what an authorizer is asked.
+    pub(super) tickets: u32,
     pub(super) apps: Apps,
     pub(super) rooms: Rooms,
     /// Slots whose socket may have something to read, or take something again.
@@ -51,7 +52,7 @@ pub(super) struct Shard {
     pub(super) held: Vec<u32>,
     /// When each slot's next deadline is, in ticks since `start`; early is harmless.
     pub(super) due: Vec<u32>,
-    start: Instant,
+    pub(super) start: Instant,
     swept: u32,
     pub(super) drain: Option<Instant>,
     pub(super) stops: bool,
@@ -112,6 +113,7 @@ impl Shard {
             now,
             connections: Vec::new(),
             free: Vec::new(),
+            tickets: 0,
             left: Vec::new(),
             generation: 0,
             apps: Apps::default(),
@@ -286,15 +288,26 @@ impl Shard {
                 welcome,
             } => self.remind(slot, &channel, number, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
-            Letter::Answer { slot, knock, found } => {
+            Letter::CloseSocket { desk, socket_id } => self.close_socket(&desk, socket_id),
+            Letter::Answer {
+                slot,
+                knock,
+                decided,
+            } => {
                 if self
                     .same(slot)
                     .and_then(Connection::front)
                     .is_some_and(|front| matches!(front.stage, Stage::Lookup))
                 {
-                    self.open(slot.index, &knock, found);
+                    self.open(slot.index, &knock, decided);
                 }
             }
+            Letter::Verdict {
+                slot,
+                ticket,
+                member,
+                verdict,
+            } => self.hear_verdict(slot, ticket, member, verdict),
             Letter::Published { slot, result } => self.published(slot, result),
             Letter::Listen(listener) => self.listen(listener),
             Letter::Renew { desk } => self.apps.renew(&desk),
@@ -327,6 +340,7 @@ impl Shard {
             self.shared.directory.do_chores(self.now);
             if tick.is_multiple_of(TIDY) {
                 self.shared.directory.tidy(self.now);
+                self.shared.apps.tidy(self.now);
             }
         }
         self.drain_some();
@@ -353,14 +367,6 @@ impl Shard {
     pub(super) fn ticks_until(&self, until: Instant) -> u32 {
         (until.saturating_duration_since(self.now).as_millis() / TICK.as_millis()).max(1) as u32
     }
-
-    /// A name for a new connection. From the system's generator: it is part of what apps sign.
-    pub(super) fn new_socket_id() -> SocketId {
-        SocketId::new(
-            rand::random_range(1..=u32::MAX),
-            rand::random_range(1..=u32::MAX),
-        )
-    }
 }
 
 impl Drop for Shard {
@@ -371,11 +377,10 @@ impl Drop for Shard {
             for connection in std::mem::take(&mut self.connections).into_iter().flatten() {
                 if let Role::Guest(guest) = connection.role {
                     let local = self.apps.get(guest.app);
-                    guest
-                        .watches
-                        .iter()
-                        .for_each(|user| super::users::unwatch(&local.desk, user, self.index));
-                    self.shared.metrics.disconnected(&local.app.id);
+                    let watches = guest.extra.iter().flat_map(|extra| &extra.watches);
+                    watches.for_each(|user| super::users::unwatch(&local.desk, user, self.index));
+                    self.shared
+                        .is_gone(&local.app.id, guest.session.socket_id());
                 }
             }
         };

@@ -1,5 +1,7 @@
 //! [`Close`]: why a connection ends; the code tells the client what to do next.
 
+use std::borrow::Cow;
+
 use super::Outgoing;
 
 /// Why a connection ends.
@@ -14,7 +16,7 @@ pub struct Close {
     /// The code in the close frame.
     pub code: u16,
     /// A short text for people, at most 123 bytes.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Close {
@@ -56,6 +58,10 @@ impl Close {
     pub const OVER_CAPACITY: Self = Self::new(4100, "Over capacity");
     /// The app cannot be looked up at the moment; never 4001, after which clients do not come back.
     pub const UNAVAILABLE: Self = Self::new(4100, "Applications cannot be looked up, try again");
+    /// The client sends ping, pong or empty frames without end.
+    pub const FLOOD: Self = Self::new(1008, "Too many control or empty frames");
+    /// Whoever decides who may come in did not do so in time.
+    pub const UNDECIDED: Self = Self::new(4100, "The server could not decide in time, try again");
     /// The client reads too slowly for what it is sent.
     pub const TOO_SLOW: Self = Self::new(4100, "Connection is too slow: events were lost");
     /// The server goes; another, or the next, takes over.
@@ -64,13 +70,44 @@ impl Close {
     pub const NO_PONG: Self = Self::new(4201, "Pong reply not received");
 
     const fn new(code: u16, reason: &'static str) -> Self {
-        Self { code, reason }
+        Self {
+            code,
+            reason: Cow::Borrowed(reason),
+        }
+    }
+
+    /// A refusal of one's own, as an authorizer of the hub may have.
+    ///
+    /// # Errors
+    /// The code is not among 4000 to 4299, which clients know how to act on, or the reason does not fit into a close
+    /// frame.
+    pub fn with(code: u16, reason: impl Into<Cow<'static, str>>) -> Result<Self, InvalidClose> {
+        let reason = reason.into();
+        match reason.len() {
+            _ if !(4000..=4299).contains(&code) => Err(InvalidClose::Code(code)),
+            0..=123 => Ok(Self { code, reason }),
+            length => Err(InvalidClose::Reason(length)),
+        }
     }
 
     /// What is said before the close frame: a code of Pusher's is announced by `pusher:error`, since clients of protocol 5
     /// read nothing else.
     #[must_use]
     pub fn announcement(&self) -> Option<Outgoing> {
-        (self.code >= 4000).then(|| Outgoing::error(Some(self.code), self.reason))
+        (self.code >= 4000).then(|| Outgoing::error(Some(self.code), &self.reason))
     }
+}
+
+/// Why a code and a reason make no [`Close`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidClose {
+    /// Clients would not know what to do.
+    #[error(
+        "a close code is 4000 to 4099 (stop), 4100 to 4199 (wait) or 4200 to 4299 (come back), not {0}"
+    )]
+    Code(u16),
+    /// A close frame has room for so much.
+    #[error("the reason of a close has at most 123 bytes, not {0}")]
+    Reason(usize),
 }

@@ -17,7 +17,7 @@ pub mod socket_id;
 
 pub use app::{App, AppId, AppKey, ClientEvents, InvalidApp, Limits, Origins, Secret};
 pub use channel::{ChannelKind, ChannelName, InvalidName};
-pub use close::Close;
+pub use close::{Close, InvalidClose};
 pub use event::{Event, InvalidEvent};
 pub use member::{Member, UserId};
 pub use outgoing::Outgoing;

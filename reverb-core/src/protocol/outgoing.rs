@@ -156,7 +156,9 @@ impl Outgoing {
                 events::SUBSCRIPTION_ERROR
             );
             json::quote(out, channel);
-            let _ = write!(out, r#","data":{{"type":"{kind}","error":"#);
+            out.extend_from_slice(br#","data":{"type":"#);
+            json::quote(out, kind);
+            out.extend_from_slice(br#","error":"#);
             json::quote(out, error);
             let _ = write!(out, r#","status":{status}}}}}"#);
         })

@@ -44,9 +44,9 @@ pub use subscribe::{Refusal, Subscription};
 #[derive(Debug)]
 pub struct Session {
     socket_id: SocketId,
-    heard: Instant,
-    /// Since when the answer to our ping is due.
-    asked: Option<Instant>,
+    /// When the client was last heard; or, once it has been asked whether it is there, when that was.
+    since: Instant,
+    is_asked: bool,
     client_events: Rate,
     subscriptions: Vec<Subscription>,
     user: Option<Box<SignedIn>>,
@@ -95,6 +95,11 @@ impl Wishes {
     )]
     pub fn next(&mut self) -> Option<Wish> {
         self.0.pop_front()
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 
     fn say(&mut self, message: Outgoing) {
@@ -207,8 +212,8 @@ impl Session {
         ));
         Self {
             socket_id,
-            heard: now,
-            asked: None,
+            since: now,
+            is_asked: false,
             client_events: Rate::default(),
             subscriptions: Vec::new(),
             user: None,

@@ -1,5 +1,7 @@
 //! Subscribing and unsubscribing: name, kind, signature, presence data, answer.
 
+use std::borrow::Cow;
+
 use crate::protocol::auth::{self, BadAuth};
 use crate::protocol::member::InvalidMember;
 use crate::protocol::{App, ChannelKind, ChannelName, InvalidName, Member, Outgoing, UserId};
@@ -57,12 +59,22 @@ pub enum Refusal {
     /// The connection has as many channels as it may.
     #[error("The connection has as many channels as it may: channels_per_connection is {0}")]
     TooManyChannels(usize),
+    /// Whoever runs the server does not want it.
+    #[error("{message}")]
+    Denied {
+        /// What the client is told as `type`.
+        kind: Cow<'static, str>,
+        /// What it is told as `status`.
+        status: u16,
+        /// What it is told as `error`.
+        message: Cow<'static, str>,
+    },
 }
 
 impl Refusal {
     /// The type and status that clients know, and the code of the `pusher:error`. Source: those of soketi, since Pusher
     /// documents none.
-    fn labels(&self) -> (&'static str, u16, u16) {
+    fn labels(&self) -> (&str, u16, u16) {
         match self {
             Self::Auth(_)
             | Self::NoAuth
@@ -73,6 +85,7 @@ impl Refusal {
             Self::Name(_) => ("LimitReached", 4009, 4009),
             Self::Full(_) | Self::TooManyChannels(_) => ("LimitReached", 4100, 4100),
             Self::LargeMember { .. } => ("LimitReached", 4301, 4301),
+            Self::Denied { kind, status, .. } => (kind, *status, 4009),
         }
     }
 

@@ -15,8 +15,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 impl Session {
     /// A ping or pong frame came: proof of life, no more.
     pub fn handle_alive(&mut self, now: Instant) {
-        self.heard = now;
-        self.asked = None;
+        self.since = now;
+        self.is_asked = false;
     }
 
     /// A deadline passed. Early calls are harmless.
@@ -24,21 +24,20 @@ impl Session {
         if now < self.next_timeout(app) {
             return;
         }
-        match self.asked {
-            None => {
-                self.asked = Some(now);
-                wishes.0.push_back(Wish::Ping);
-            }
-            Some(_) => wishes.close(Close::NO_PONG),
+        if self.is_asked {
+            return wishes.close(Close::NO_PONG);
         }
+        (self.since, self.is_asked) = (now, true);
+        wishes.0.push_back(Wish::Ping);
     }
 
     /// When to call [`Self::handle_timeout`], unless something is heard before.
     #[must_use]
     pub fn next_timeout(&self, app: &App) -> Instant {
-        match self.asked {
-            None => self.heard + app.activity_timeout.max(SHORTEST),
-            Some(asked) => asked + PONG_TIMEOUT,
-        }
+        let silence = match self.is_asked {
+            false => app.activity_timeout.max(SHORTEST),
+            true => PONG_TIMEOUT,
+        };
+        self.since + silence
     }
 }

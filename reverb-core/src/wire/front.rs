@@ -4,8 +4,14 @@
 //! The raw head is judged strictly before either reads it, so that a proxy in front and the two readers here cannot
 //! understand one request differently. Source: RFC 9112 sections 2.2, 5 and 6.
 
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
 use crate::protocol::auth;
 
+use super::Peer;
 use super::error::ApiError;
 use super::upgrade::{self, Knock, NoHandshake};
 
@@ -41,8 +47,14 @@ pub(crate) struct Publish<'a> {
 
 /// Reads the request at the front of `input`, for a server whose paths begin with `prefix`. Returns the bytes it takes.
 ///
-/// `is_trusted` says whether the peer is a proxy whose `X-Forwarded-Proto` counts.
-pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usize, Request<'a>) {
+/// `is_trusted` says whether the peer is a proxy whose `X-Forwarded-Proto` counts. With `shown_from` a handshake keeps the
+/// whole request, as one of this peer.
+pub(crate) fn read<'a>(
+    input: &'a [u8],
+    prefix: &str,
+    is_trusted: bool,
+    shown_from: Option<SocketAddr>,
+) -> (usize, Request<'a>) {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let refuse = |status: u16, why: &str| {
@@ -89,7 +101,10 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
         let lines =
             lines.filter_map(|line| Some((line.name, std::str::from_utf8(line.value).ok()?)));
         return match Knock::read(inner, query, is_tls, lines) {
-            Ok(knock) => (head, Request::Knock(Box::new(knock))),
+            Ok(mut knock) => {
+                knock.request = shown_from.map(|peer| parts(&request, peer));
+                (head, Request::Knock(Box::new(knock)))
+            }
             // hyper answers these, and may speak the other protocol's name.
             Err(NoHandshake::UpgradeRequired) => (0, Request::Other),
             Err(NoHandshake::Bad(why)) => refuse(400, why),
@@ -125,6 +140,23 @@ pub(crate) fn read<'a>(input: &'a [u8], prefix: &str, is_trusted: bool) -> (usiz
             is_batch,
         }),
     )
+}
+
+/// The head as others like to have it. What cannot stand there, as a header that is no text, is left out.
+fn parts(request: &httparse::Request<'_, '_>, peer: SocketAddr) -> Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.uri = request
+        .path
+        .and_then(|path| path.parse().ok())
+        .unwrap_or_default();
+    for header in request.headers.iter() {
+        let name = HeaderName::from_bytes(header.name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
+            parts.headers.append(name, value);
+        }
+    }
+    parts.extensions.insert(Peer(peer));
+    parts
 }
 
 /// The app's id in `/apps/{id}/events` or `/apps/{id}/batch_events`, and whether it is the latter.
@@ -207,7 +239,7 @@ mod tests {
     use super::*;
 
     fn refused(request: &str) -> Option<u16> {
-        match read(request.as_bytes(), "", false).1 {
+        match read(request.as_bytes(), "", false, None).1 {
             Request::Refuse(error) => Some(error.status.as_u16()),
             _ => None,
         }
@@ -217,7 +249,7 @@ mod tests {
     fn a_plain_publish_is_read_here() {
         let text =
             "POST /p/apps/7/batch_events?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}GET";
-        let (used, Request::Publish(publish)) = read(text.as_bytes(), "/p", false) else {
+        let (used, Request::Publish(publish)) = read(text.as_bytes(), "/p", false, None) else {
             panic!("a publish")
         };
         assert_eq!(used, text.len() - 3);
@@ -230,7 +262,7 @@ mod tests {
         for cut in 0..text.len() - 3 {
             assert!(
                 matches!(
-                    read(&text.as_bytes()[..cut], "/p", false).1,
+                    read(&text.as_bytes()[..cut], "/p", false, None).1,
                     Request::More { .. }
                 ),
                 "{cut}"
@@ -248,7 +280,7 @@ mod tests {
         ] {
             let text = format!("POST /apps/7/events HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n{{}}");
             assert!(
-                matches!(read(text.as_bytes(), "", false), (0, Request::Other)),
+                matches!(read(text.as_bytes(), "", false, None), (0, Request::Other)),
                 "{line}"
             );
         }
@@ -260,7 +292,7 @@ mod tests {
         ] {
             let text = format!("{line}\r\nHost: x\r\n\r\n");
             assert!(
-                matches!(read(text.as_bytes(), "", false), (0, Request::Other)),
+                matches!(read(text.as_bytes(), "", false, None), (0, Request::Other)),
                 "{line}"
             );
         }

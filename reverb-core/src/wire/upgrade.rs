@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::app_store::StoreError;
@@ -20,6 +21,8 @@ pub(crate) struct Knock {
     sub_protocol: Option<String>,
     accept: String,
     is_tls: bool,
+    /// The whole request, where an authorizer wants to see it.
+    pub(crate) request: Option<Parts>,
 }
 
 /// Why a request is no WebSocket handshake. There is no socket to say it over.
@@ -87,6 +90,7 @@ impl Knock {
                 .map(str::to_owned),
             accept: derive_accept_key(nonce.as_bytes()),
             is_tls,
+            request: None,
         })
     }
 
@@ -121,9 +125,8 @@ impl Knock {
                 return Err(Close::UNAVAILABLE);
             }
         };
-        if !app.active {
-            Err(Close::APP_DISABLED)
-        } else if app.force_tls && !self.is_tls {
+        let app = active(app)?;
+        if app.force_tls && !self.is_tls {
             Err(Close::TLS_ONLY)
         } else if !app.allowed_origins.allow(self.origin.as_deref()) {
             tracing::debug!(app = %app.id, origin = ?self.origin, "not among allowed_origins");
@@ -131,6 +134,14 @@ impl Knock {
         } else {
             Ok(app)
         }
+    }
+}
+
+/// The app, if it may be used.
+pub(crate) fn active(app: Arc<App>) -> Result<Arc<App>, Close> {
+    match app.active {
+        true => Ok(app),
+        false => Err(Close::APP_DISABLED),
     }
 }
 

@@ -10,7 +10,8 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::protocol::Close;
+use crate::protocol::{Close, Outgoing};
+use crate::transport::{Heard, Transport};
 
 /// The state of one connection's incoming half. Empty but while a message comes in several frames.
 #[derive(Debug, Default)]
@@ -26,32 +27,10 @@ struct Partial {
     valid: usize,
 }
 
-/// What the next bytes say.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Heard<'a> {
-    /// Nothing whole yet.
-    More,
-    /// A text message.
-    Text(Cow<'a, str>),
-    /// A binary message.
-    Binary(Cow<'a, [u8]>),
-    /// A frame of a message that goes on.
-    Fragment,
-    /// To be answered with a pong of the same payload.
-    Ping(&'a [u8]),
-    /// An answer, or just a sign of life.
-    Pong,
-    /// The client closes, and may say why.
-    Close(Option<u16>),
-    /// What no client may send; to be answered with this close.
-    Fail(Close),
-}
-
-impl WebSocket {
-    /// Reads the frame at the front of `input`, unmasking it in place. Returns how many bytes it took.
-    ///
-    /// `max` is the largest message in bytes; a frame is refused from its header, before any of it is kept.
-    pub(crate) fn decode<'a>(&mut self, input: &'a mut [u8], max: usize) -> (usize, Heard<'a>) {
+impl Transport for WebSocket {
+    /// Reads the frame at the front of `input`, unmasking it in place. One that is too large is refused from its header,
+    /// before any of it is kept.
+    fn decode<'a>(&mut self, input: &'a mut [u8], max: usize) -> (usize, Heard<'a>) {
         let all = input.len();
         let mut cursor = Cursor::new(&*input);
         let (header, length) = match FrameHeader::parse(&mut cursor) {
@@ -92,6 +71,38 @@ impl WebSocket {
         (end, heard)
     }
 
+    fn message(&self, message: &Outgoing) -> Vec<u8> {
+        message.frame().to_vec()
+    }
+
+    fn ping(&self) -> Vec<u8> {
+        PING.to_vec()
+    }
+
+    fn pong(&self, payload: &[u8]) -> Vec<u8> {
+        [&[0x8a, payload.len() as u8], payload].concat()
+    }
+
+    fn close(&self, close: &Close) -> Vec<u8> {
+        let reason = &close.reason[..close.reason.floor_char_boundary(123)];
+        [
+            &[0x88, reason.len() as u8 + 2],
+            &close.code.to_be_bytes()[..],
+            reason.as_bytes(),
+        ]
+        .concat()
+    }
+
+    /// Its own code, or none if it gave none.
+    fn close_reply(&self, code: Option<u16>) -> Vec<u8> {
+        match code {
+            Some(code) => [&[0x88, 2], &code.to_be_bytes()[..]].concat(),
+            None => vec![0x88, 0],
+        }
+    }
+}
+
+impl WebSocket {
     /// 5.4: a message is one frame, or a first one and continuations.
     fn data<'a>(&mut self, data: Data, is_final: bool, payload: &'a [u8]) -> Heard<'a> {
         match (data, self.partial.take()) {
@@ -181,28 +192,13 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) {
 /// A ping without payload.
 pub(crate) const PING: [u8; 2] = [0x89, 0];
 
-/// The answer to a ping; its payload is at most 125 bytes.
-pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
-    [&[0x8a, payload.len() as u8], payload].concat()
-}
-
-/// A close frame.
-pub(crate) fn close(close: &Close) -> Vec<u8> {
-    let reason = close.reason.as_bytes();
-    let reason = &reason[..reason.len().min(123)];
-    [
-        &[0x88, reason.len() as u8 + 2],
-        &close.code.to_be_bytes()[..],
-        reason,
-    ]
-    .concat()
-}
-
-/// The answer to a client's close frame: its own code, or none if it gave none.
-pub(crate) fn close_reply(code: Option<u16>) -> Vec<u8> {
-    match code {
-        Some(code) => [&[0x88, 2], &code.to_be_bytes()[..]].concat(),
-        None => vec![0x88, 0],
+/// The header of a frame of ours that carries a whole message of this length.
+pub(crate) fn header(is_text: bool, length: usize) -> Vec<u8> {
+    let first = if is_text { 0x81 } else { 0x82 };
+    match length {
+        0..126 => vec![first, length as u8],
+        126..0x1_0000 => [&[first, 126], &(length as u16).to_be_bytes()[..]].concat(),
+        _ => [&[first, 127], &(length as u64).to_be_bytes()[..]].concat(),
     }
 }
 
@@ -319,7 +315,10 @@ mod tests {
 
     #[test]
     fn a_close_frame_has_its_code_and_reason() {
-        assert_eq!(close(&Close::NO_PONG)[..4], [0x88, 25, 0x10, 0x69]);
+        assert_eq!(
+            WebSocket::default().close(&Close::NO_PONG)[..4],
+            [0x88, 25, 0x10, 0x69]
+        );
         assert_eq!(
             hear(
                 &mut WebSocket::default(),
@@ -327,6 +326,6 @@ mod tests {
             ),
             "Close(Some(1000))"
         );
-        assert_eq!(close_reply(None), [0x88, 0]);
+        assert_eq!(WebSocket::default().close_reply(None), [0x88, 0]);
     }
 }

@@ -1,0 +1,101 @@
+//! Letting in: from a handshake to a place in the hub, or to why there is none.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::app_store::StoreError;
+use crate::hooks::{Authorizer, Pass, Visit};
+use crate::protocol::{App, AppId, Close, SocketId};
+use crate::wire::upgrade::Knock;
+
+use super::directory::Quota;
+use super::{DECISION_TIMEOUT, Shared};
+
+/// A client that has been let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(super) app: Arc<App>,
+    pub(super) quota: Quota,
+    pub(super) socket_id: SocketId,
+    /// What the authorizer gave it.
+    pub(super) pass: Pass,
+}
+
+impl Shared {
+    /// Whether the client may come in: its app, the app's rules, the authorizer, and whether there is room.
+    pub(crate) async fn decide(
+        self: Arc<Self>,
+        key: Option<String>,
+        rules: impl FnOnce(Result<Option<Arc<App>>, StoreError>) -> Result<Arc<App>, Close> + Send,
+        request: Option<Parts>,
+    ) -> Result<Admitted, Close> {
+        let found = match &key {
+            Some(key) => self.apps.find_by_key(key).await,
+            None => Ok(None),
+        };
+        let app = rules(found)?;
+        let socket_id = new_socket_id();
+        let pass = match &self.authorizer {
+            None => Pass::default(),
+            Some(authorizer) => {
+                let request = request.unwrap_or_else(|| http::Request::new(()).into_parts().0);
+                let visit = Visit::new(app.clone(), socket_id, request);
+                ask(authorizer.clone(), visit).await?
+            }
+        };
+        self.admit(app, socket_id, pass)
+    }
+
+    /// The same for a handshake.
+    pub(crate) async fn decide_knock(
+        self: Arc<Self>,
+        mut knock: Box<Knock>,
+    ) -> (Result<Admitted, Close>, Box<Knock>) {
+        let (key, request) = (knock.key().map(str::to_owned), knock.request.take());
+        let decided = self.decide(key, |found| knock.decide(found), request).await;
+        (decided, knock)
+    }
+
+    /// Takes a place, if there is one.
+    fn admit(&self, app: Arc<App>, socket_id: SocketId, pass: Pass) -> Result<Admitted, Close> {
+        let max = self.settings.max_connections;
+        if max.is_some_and(|max| self.directory.connections() >= max) {
+            return Err(Close::OVER_CAPACITY);
+        }
+        let desk = self.directory.desk(&app);
+        let quota = desk.admit(app.max_connections).ok_or(Close::OVER_QUOTA)?;
+        Ok(Admitted {
+            app,
+            quota,
+            socket_id,
+            pass,
+        })
+    }
+
+    /// Tells whoever watches that a client has gone.
+    pub(super) fn is_gone(&self, app: &AppId, socket_id: SocketId) {
+        self.metrics.disconnected(app);
+        self.observe(|| crate::hooks::Observed::Disconnected {
+            app: app.clone(),
+            socket_id,
+        });
+    }
+}
+
+/// The authorizer's word, if it comes in time.
+async fn ask(authorizer: Arc<dyn Authorizer>, visit: Visit) -> Result<Pass, Close> {
+    let asked = async move { authorizer.connect(&visit).await };
+    match super::guarded(DECISION_TIMEOUT, asked).await {
+        Some(decided) => decided,
+        None => Err(Close::UNDECIDED),
+    }
+}
+
+/// A name for a new connection. From the system's generator: it is part of what apps sign.
+fn new_socket_id() -> SocketId {
+    SocketId::new(
+        rand::random_range(1..=u32::MAX),
+        rand::random_range(1..=u32::MAX),
+    )
+}

@@ -1,0 +1,355 @@
+//! [`AppCache`]: the hub's memory of what the app store has said.
+//!
+//! A store that answers at once, as one in memory, is asked every time. One that has to think is asked once for all who
+//! want to know the same at the same time, and not again for a while, whatever it answered. While it cannot answer, its
+//! last good answer holds for some time; that there is no such app is never taken from memory then, since clients
+//! give up for good when they are told so.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+
+use crate::app_store::{AppStore, StoreError};
+use crate::clock::Clock;
+use crate::protocol::App;
+
+use super::{Asked, Sampled, poll_once};
+
+/// How long the hub remembers what a slow app store has said.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AppCacheTimes {
+    /// For so long an app is used without asking again; 5 s by default.
+    pub fresh: Duration,
+    /// For so long it is remembered that there is no such app; 1 s by default.
+    pub absent: Duration,
+    /// For so long an app is used while the store cannot answer, 10 minutes by default.
+    pub stale: Duration,
+}
+
+impl Default for AppCacheTimes {
+    fn default() -> Self {
+        Self {
+            fresh: Duration::from_secs(5),
+            absent: Duration::from_secs(1),
+            stale: Duration::from_secs(600),
+        }
+    }
+}
+
+impl AppCacheTimes {
+    /// Sets [`Self::fresh`].
+    #[must_use]
+    pub fn fresh(mut self, fresh: Duration) -> Self {
+        self.fresh = fresh;
+        self
+    }
+
+    /// Sets [`Self::absent`].
+    #[must_use]
+    pub fn absent(mut self, absent: Duration) -> Self {
+        self.absent = absent;
+        self
+    }
+
+    /// Sets [`Self::stale`].
+    #[must_use]
+    pub fn stale(mut self, stale: Duration) -> Self {
+        self.stale = stale;
+        self
+    }
+}
+
+type Answer = Result<Option<Arc<App>>, StoreError>;
+
+/// What the store has said, and what it is being asked.
+pub(crate) struct AppCache {
+    store: Arc<dyn AppStore>,
+    clock: Arc<dyn Clock>,
+    times: AppCacheTimes,
+    /// Whether the store has ever had to think. Until then nothing is kept.
+    is_slow: AtomicBool,
+    entries: Mutex<Entries>,
+    /// Questions that are with the store.
+    asking: Semaphore,
+    log: Sampled,
+}
+
+#[derive(Default)]
+struct Entries {
+    known: HashMap<Question, Entry>,
+    tidied: Option<Instant>,
+    /// Raised when everything was forgotten: what was asked before is not kept.
+    epoch: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Question {
+    Key(Box<str>),
+    Id(Box<str>),
+}
+
+#[derive(Default)]
+struct Entry {
+    said: Option<Said>,
+    /// Somebody is asking: wait for this.
+    flight: Option<watch::Receiver<Option<Landed>>>,
+}
+
+struct Said {
+    app: Option<Arc<App>>,
+    fresh_until: Instant,
+    stale_until: Instant,
+}
+
+/// An answer that several wait for.
+type Landed = Result<Option<Arc<App>>, Arc<StoreError>>;
+
+/// Most questions that the store is asked at a time.
+const MOST_ASKED: usize = 64;
+/// Most answers that are kept.
+const MOST_KNOWN: usize = 64 * 1024;
+/// How long the app store may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a store that could not answer is not asked about an app that is known.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl AppCache {
+    pub(super) fn new(
+        store: Arc<dyn AppStore>,
+        clock: Arc<dyn Clock>,
+        times: AppCacheTimes,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            clock,
+            times,
+            is_slow: AtomicBool::new(false),
+            entries: Mutex::default(),
+            asking: Semaphore::new(MOST_ASKED),
+            log: Sampled::default(),
+        })
+    }
+
+    /// The app with this key.
+    pub(crate) async fn find_by_key(self: &Arc<Self>, key: &str) -> Answer {
+        self.find(|| Question::Key(key.into())).await
+    }
+
+    /// The app with this id.
+    pub(crate) async fn find_by_id(self: &Arc<Self>, id: &str) -> Answer {
+        self.find(|| Question::Id(id.into())).await
+    }
+
+    /// The app with this id, if that is known without waiting.
+    pub(super) fn known_by_id(self: &Arc<Self>, id: &str) -> Option<Answer> {
+        if !self.is_slow.load(Ordering::Acquire) {
+            return match safely(
+                self.store.find_by_id(id).as_mut(),
+                &mut Context::from_waker(Waker::noop()),
+            ) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => {
+                    self.is_slow.store(true, Ordering::Release);
+                    None
+                }
+            };
+        }
+        let entries = self.entries.lock();
+        entries
+            .fresh(&Question::Id(id.into()), self.clock.now())
+            .map(Ok)
+    }
+
+    /// Forgets everything: the store is asked again.
+    pub(super) fn forget(&self) {
+        let mut entries = self.entries.lock();
+        entries.epoch += 1;
+        entries.known.clear();
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn tidy(&self, now: Instant) {
+        if self.is_slow.load(Ordering::Acquire) {
+            self.entries.lock().tidy(now);
+        }
+    }
+
+    async fn find(self: &Arc<Self>, question: impl FnOnce() -> Question) -> Answer {
+        let question = question();
+        if !self.is_slow.load(Ordering::Acquire) {
+            match poll_once(self.clone().ask(question.clone())) {
+                Ok(answer) => return answer,
+                Err(asked) => {
+                    self.is_slow.store(true, Ordering::Release);
+                    return self.fly(question, Some(asked)).await;
+                }
+            }
+        }
+        self.fly(question, None).await
+    }
+
+    /// What the store says, however long that takes.
+    fn ask(self: Arc<Self>, question: Question) -> Asked<Answer> {
+        Box::pin(async move {
+            let mut asked = match &question {
+                Question::Key(key) => self.store.find_by_key(key),
+                Question::Id(id) => self.store.find_by_id(id),
+            };
+            std::future::poll_fn(|context| safely(asked.as_mut(), context)).await
+        })
+    }
+
+    /// Takes the answer from memory, joins those who wait for it, or has it asked.
+    async fn fly(self: &Arc<Self>, question: Question, asked: Option<Asked<Answer>>) -> Answer {
+        let mut flight = {
+            let mut entries = self.entries.lock();
+            if let Some(app) = entries.fresh(&question, self.clock.now()) {
+                return Ok(app);
+            }
+            let flight = entries
+                .known
+                .get(&question)
+                .and_then(|entry| entry.flight.clone());
+            match flight {
+                Some(flight) => flight,
+                None => self.start(&mut entries, question, asked),
+            }
+        };
+        // The task always answers, unless the runtime ends.
+        match flight.wait_for(Option::is_some).await {
+            Ok(landed) => match landed.as_ref().expect("it has landed") {
+                Ok(app) => Ok(app.clone()),
+                Err(error) => Err(StoreError::Unavailable(Box::new(error.clone()))),
+            },
+            Err(ended) => Err(StoreError::Unavailable(Box::new(ended))),
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        entries: &mut Entries,
+        question: Question,
+        asked: Option<Asked<Answer>>,
+    ) -> watch::Receiver<Option<Landed>> {
+        let (lands, flight) = watch::channel(None);
+        let asked = asked.unwrap_or_else(|| self.clone().ask(question.clone()));
+        entries.known.entry(question.clone()).or_default().flight = Some(flight.clone());
+        let (cache, epoch) = (self.clone(), entries.epoch);
+        // A task, so that nobody's leaving leaves the others without an answer.
+        tokio::spawn(async move {
+            let in_turn = async {
+                let _permit = cache.asking.acquire().await;
+                asked.await
+            };
+            let answer = tokio::time::timeout(TIMEOUT, in_turn).await;
+            let answer = answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))));
+            let landed = cache.land(&question, epoch, answer);
+            lands.send_replace(Some(landed));
+        });
+        flight
+    }
+
+    /// Keeps an answer, or finds an older one if this is none.
+    fn land(&self, question: &Question, epoch: u64, answer: Answer) -> Landed {
+        let now = self.clock.now();
+        let mut entries = self.entries.lock();
+        let is_full = entries.is_full(now);
+        let is_current = entries.epoch == epoch;
+        let Some(entry) = entries.known.get_mut(question).filter(|_| is_current) else {
+            return answer.map_err(Arc::new);
+        };
+        entry.flight = None;
+        match answer {
+            Ok(app) => {
+                let (fresh, stale) = match &app {
+                    Some(_) => (self.times.fresh, self.times.stale),
+                    None => (self.times.absent, self.times.absent),
+                };
+                if is_full && entry.said.is_none() {
+                    entries.known.remove(question);
+                } else {
+                    entry.said = Some(Said {
+                        app: app.clone(),
+                        fresh_until: now + fresh,
+                        stale_until: now + stale.max(fresh),
+                    });
+                }
+                Ok(app)
+            }
+            Err(error) => match &mut entry.said {
+                Some(said) if said.app.is_some() && said.stale_until > now => {
+                    said.fresh_until = now + RETRY;
+                    if self.log.is_due(now) {
+                        tracing::warn!(%error, "the app store cannot answer: apps are used as they were");
+                    }
+                    Ok(said.app.clone())
+                }
+                _ => {
+                    entries.known.remove(question);
+                    Err(Arc::new(error))
+                }
+            },
+        }
+    }
+}
+
+/// One try. A store that panics has not answered; it shall not take a shard's clients with it.
+fn safely(
+    asked: Pin<&mut (dyn Future<Output = Answer> + Send + '_)>,
+    context: &mut Context<'_>,
+) -> Poll<Answer> {
+    let poll = AssertUnwindSafe(|| asked.poll(context));
+    std::panic::catch_unwind(poll).unwrap_or_else(|_| {
+        Poll::Ready(Err(StoreError::Unavailable(
+            "the app store panicked".into(),
+        )))
+    })
+}
+
+impl Entries {
+    fn fresh(&self, question: &Question, now: Instant) -> Option<Option<Arc<App>>> {
+        let said = self.known.get(question)?.said.as_ref()?;
+        (said.fresh_until > now).then(|| said.app.clone())
+    }
+
+    /// Whether nothing more can be kept. Looks for what is too old, but not all the time.
+    fn is_full(&mut self, now: Instant) -> bool {
+        let is_full = self.known.len() > MOST_KNOWN;
+        if is_full && self.tidied.is_none_or(|at| now > at + RETRY) {
+            self.tidy(now);
+            return self.known.len() > MOST_KNOWN;
+        }
+        is_full
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.tidied = Some(now);
+        self.known.retain(|_, entry| {
+            entry.flight.is_some()
+                || entry
+                    .said
+                    .as_ref()
+                    .is_some_and(|said| said.stale_until > now)
+        });
+        if self.known.is_empty() {
+            self.known.shrink_to_fit();
+        }
+    }
+}
+
+impl fmt::Debug for AppCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppCache")
+            .field("times", &self.times)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Connections that others have accepted: a host's upgraded ones, and those that speak a transport of the host's own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::request::Parts;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::protocol::{Close, SocketId};
+use crate::transport::Transport;
+
+use super::admit::Admitted;
+use super::connection::Codec;
+use super::mailbox::{Entry, Newcomer};
+use super::stream::{self, Stream};
+use super::{Hub, Shared};
+
+impl Hub {
+    /// Lets a connection in that speaks a transport of yours, as a client of the app with this key.
+    ///
+    /// Whatever the two say to each other to open the connection is said by now; the greeting is the hub's.
+    /// `request` is what an [`Authorizer`](crate::hooks::Authorizer) is shown. The app's `allowed_origins` and
+    /// `force_tls` are rules for browsers and are not asked.
+    ///
+    /// # Errors
+    /// The client may not come in. It is told so over the stream, and the connection is closed.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it resolves, the stream is dropped with it.
+    pub async fn connect(
+        &self,
+        key: &str,
+        request: Option<Parts>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        transport: impl Transport,
+    ) -> Result<SocketId, Close> {
+        let shared = self.shared();
+        let rules = |found: Result<Option<Arc<_>>, _>| match found {
+            Ok(Some(app)) => crate::wire::upgrade::active(app),
+            Ok(None) => Err(Close::NO_APP),
+            Err(error) => {
+                tracing::warn!(%error, "an app could not be looked up");
+                Err(Close::UNAVAILABLE)
+            }
+        };
+        let decided = match shared.is_ending() {
+            true => Err(Close::SHUTTING_DOWN),
+            false => {
+                shared
+                    .clone()
+                    .decide(Some(key.to_owned()), rules, request)
+                    .await
+            }
+        };
+        let result = match &decided {
+            Ok(admitted) => Ok(admitted.socket_id),
+            Err(close) => Err(close.clone()),
+        };
+        let codec = Codec::Other(Box::new(transport));
+        shared.take_in(Stream::Boxed(Box::new(stream)), Vec::new(), decided, codec);
+        result
+    }
+}
+
+impl Shared {
+    /// A connection whose handshake a host has answered moves into a shard.
+    pub(crate) fn take_in_upgraded(
+        &self,
+        upgraded: hyper::upgrade::Upgraded,
+        decided: Result<Admitted, Close>,
+    ) {
+        let (stream, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            // The client's first message may have come with its handshake.
+            Ok(parts) => (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+            Err(upgraded) => match upgraded.downcast::<TokioIo<stream::Rewind>>() {
+                Ok(parts) => {
+                    let (mut input, stream) = parts.io.into_inner().into_parts();
+                    // What hyper has read came before what it has not.
+                    let mut all = parts.read_buf.to_vec();
+                    all.append(&mut input);
+                    (stream, all)
+                }
+                Err(upgraded) => (Stream::Boxed(Box::new(TokioIo::new(upgraded))), Vec::new()),
+            },
+        };
+        if let Stream::Tcp(socket) = &stream {
+            let _ = socket.set_nodelay(true);
+        }
+        self.take_in(stream, input, decided, Codec::default());
+    }
+
+    fn take_in(
+        &self,
+        stream: Stream,
+        input: Vec<u8>,
+        decided: Result<Admitted, Close>,
+        codec: Codec,
+    ) {
+        let entry = Entry::Knocked(decided, codec);
+        let shards = &self.directory.mailboxes;
+        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % shards.len();
+        shards[shard].adopt(Newcomer {
+            stream,
+            input,
+            entry,
+        });
+    }
+}
