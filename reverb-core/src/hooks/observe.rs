@@ -145,6 +145,14 @@ impl Stream for Observations {
 #[derive(Clone, Debug)]
 pub struct ChannelEvent(Outgoing);
 
+impl PartialEq for ChannelEvent {
+    fn eq(&self, other: &Self) -> bool {
+        self.json() == other.json()
+    }
+}
+
+impl Eq for ChannelEvent {}
+
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(borrow)]
