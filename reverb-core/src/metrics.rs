@@ -2,8 +2,10 @@
 
 use crate::protocol::{AppId, Close};
 
-/// What an operator may want to count. The hub calls these on its hot path, so they must neither wait nor lock for long;
-/// each does nothing unless it is implemented.
+/// What an operator may want to count; each does nothing unless it is implemented.
+///
+/// The hub calls these on its hot path, so they must neither wait nor lock for long. They must not panic either: the
+/// shard that calls one that does drops its clients and starts again.
 pub trait Metrics: Send + Sync + 'static {
     /// A client was let in.
     fn connected(&self, _app: &AppId) {}

@@ -1,10 +1,14 @@
 //! A hub is a guest of whoever embeds it: any runtime, several at a time, gone when it is dropped. Source: RELIABILITY 59.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reverb_core::app_store::MemoryApps;
 use reverb_core::hub::{BuildError, Hub};
+use reverb_core::metrics::Metrics;
+use reverb_core::protocol::AppId;
 
 use crate::harness::{House, app, soon};
 
@@ -153,4 +157,65 @@ async fn a_drain_resolves_when_the_last_client_has_gone() {
         .await
         .expect("all have gone");
     assert_eq!(house.hub.sizes().connections, 0);
+}
+
+/// Counts panics, and panics itself when a client of its app speaks.
+#[derive(Clone, Default)]
+struct Fragile {
+    breaks: Arc<AtomicBool>,
+    panics: Arc<AtomicUsize>,
+    inside: Arc<AtomicIsize>,
+}
+
+impl Metrics for Fragile {
+    fn connected(&self, _: &AppId) {
+        self.inside.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn disconnected(&self, _: &AppId) {
+        self.inside.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn received(&self, _: &AppId) {
+        assert!(
+            !self.breaks.swap(false, Ordering::AcqRel),
+            "a bug in the metrics"
+        );
+    }
+
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What breaks a shard costs its own clients their connection. It starts again, with nothing of theirs left behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_panics_starts_again() {
+    let metrics = Fragile::default();
+    let house = House::with([app()], |builder| builder.metrics(metrics.clone())).await;
+    let mut clients = Vec::new();
+    for n in 0..9 {
+        let mut client = house.client().await;
+        client
+            .join("presence-a", &serde_json::json!({"user_id": n.to_string()}))
+            .await;
+        clients.push(client);
+    }
+    metrics.breaks.store(true, Ordering::Release);
+    clients[0]
+        .send(serde_json::json!({"event": "pusher:ping"}))
+        .await;
+    // Three of nine sat on that shard.
+    house.settles(|sizes| sizes.connections == 6).await;
+    assert_eq!(metrics.panics.load(Ordering::Acquire), 1);
+    let handle = house.hub.app("1001").await.expect("the app");
+    assert_eq!(handle.users("presence-a").len(), 6, "no ghosts");
+    for _ in 0..6 {
+        works(&house).await;
+    }
+    drop(clients);
+    house
+        .settles(|sizes| sizes.connections == 0 && sizes.channels == 0)
+        .await;
+    assert_eq!(metrics.inside.load(Ordering::Acquire), 0);
 }

@@ -1,11 +1,16 @@
 //! Connections that speak something else than WebSocket. Source: `Transport`, `Hub::connect`.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use reverb_core::protocol::{Close, Outgoing};
 use reverb_core::transport::{Heard, Transport};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream,
+    ReadBuf,
+};
 
 use crate::harness::{House, app, app_with, soon, stopped_clock};
 
@@ -27,6 +32,7 @@ impl Transport for Lines {
             // What no transport should do.
             Ok("claims more") => return (end + 100, Heard::Pong),
             Ok("takes nothing") => return (0, Heard::Pong),
+            Ok("panics") => panic!("a bug in the transport"),
             Ok(text) => Heard::Text(Cow::Borrowed(text)),
             Err(_) => Heard::Fail(Close::NOT_UTF8),
         };
@@ -184,7 +190,11 @@ async fn whoever_may_not_come_in_is_told_over_the_line() {
 async fn a_transport_that_misbehaves_ends_its_own_connection_only() {
     let house = House::plain().await;
     let mut client = house.client().await;
-    for (said, code) in [("claims more", 1002), ("takes nothing", 1002)] {
+    for (said, code) in [
+        ("claims more", 1002),
+        ("takes nothing", 1002),
+        ("panics", 1011),
+    ] {
         let mut line = greeted(&house).await;
         line.say(said).await;
         assert_eq!(line.line().await, format!("bye {code}"));
@@ -199,4 +209,63 @@ async fn a_transport_that_misbehaves_ends_its_own_connection_only() {
     }
     assert_eq!(line.line().await, "bye 1009");
     client.ping().await;
+}
+
+/// A stream that breaks on the first write, or on the first read.
+struct Breaking {
+    inner: DuplexStream,
+    on_write: bool,
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        assert!(self.on_write, "a bug in the stream");
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        assert!(!self.on_write, "a bug in the stream");
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_panics_ends_its_own_connection_only() {
+    let house = House::plain().await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(house.client().await);
+    }
+    for on_write in [true, false] {
+        let (ours, inner) = tokio::io::duplex(16 * 1024);
+        let stream = Breaking { inner, on_write };
+        house
+            .hub
+            .connect("app-key", None, stream, Lines)
+            .await
+            .expect("it is let in");
+        drop(ours);
+    }
+    house.settles(|sizes| sizes.connections == 6).await;
+    for client in &mut clients {
+        client.ping().await;
+    }
 }

@@ -52,6 +52,9 @@ impl Shared {
         self: Arc<Self>,
         mut knock: Box<Knock>,
     ) -> (Result<Admitted, Close>, Box<Knock>) {
+        if self.settings.echo.is_some() {
+            knock.take_any_path();
+        }
         let (key, request) = (knock.key().map(str::to_owned), knock.request.take());
         let decided = self.decide(key, |found| knock.decide(found), request).await;
         (decided, knock)

@@ -20,6 +20,8 @@ pub(super) struct Listening {
     pub(super) is_ready: bool,
     /// After an error, as when the process has no descriptors left: not before this.
     pub(super) rests_until: Option<Instant>,
+    /// Whether it was said that accepting fails.
+    complained: bool,
 }
 
 /// Most sockets that one turn accepts.
@@ -50,6 +52,7 @@ impl Shard {
             wakes,
             is_ready: true,
             rests_until: None,
+            complained: false,
         });
     }
 
@@ -64,12 +67,16 @@ impl Shard {
             {
                 match listening.listener.accept(&listening.waker) {
                     Poll::Ready(Ok((socket, peer))) => {
+                        if std::mem::take(&mut listening.complained) {
+                            tracing::info!("accepting connections again");
+                        }
                         accepted.push((socket, peer, listening.listener.clone()))
                     }
                     Poll::Ready(Err(error)) => {
                         // The peer may have gone again; or no descriptor is left, and trying at once would only burn CPU.
-                        if self.shared.accept_log.is_due(self.now) {
-                            tracing::warn!(%error, "cannot accept connections, trying again in a moment");
+                        if !listening.complained && self.shared.accept_log.is_due(self.now) {
+                            tracing::warn!(%error, "cannot accept connections, trying again ten times a second");
+                            listening.complained = true;
                         }
                         listening.rests_until = Some(self.now + REST);
                     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -204,27 +205,27 @@ impl Codec {
     pub(super) fn message(&self, message: &Outgoing) -> Frame {
         match self {
             Self::WebSocket(_) => message.shared(),
-            Self::Other(transport) => transport.message(message).into(),
+            Self::Other(transport) => written(|| transport.message(message)),
         }
     }
 
     pub(super) fn ping(&self) -> Frame {
         match self {
             Self::WebSocket(_) => PING.as_slice().into(),
-            Self::Other(transport) => transport.ping().into(),
+            Self::Other(transport) => written(|| transport.ping()),
         }
     }
 
     pub(super) fn pong(&self, payload: &[u8]) -> Frame {
-        self.transport().pong(payload).into()
+        written(|| self.transport().pong(payload))
     }
 
     pub(super) fn close(&self, close: &Close) -> Frame {
-        self.transport().close(close).into()
+        written(|| self.transport().close(close))
     }
 
     pub(super) fn close_reply(&self, code: Option<u16>) -> Frame {
-        self.transport().close_reply(code).into()
+        written(|| self.transport().close_reply(code))
     }
 
     fn transport(&self) -> &dyn Transport {
@@ -233,6 +234,16 @@ impl Codec {
             Self::Other(transport) => &**transport,
         }
     }
+}
+
+/// What a transport writes. One that panics has written nothing; it shall not take the shard's other clients with it.
+fn written(write: impl FnOnce() -> Vec<u8>) -> Frame {
+    catch_unwind(AssertUnwindSafe(write))
+        .unwrap_or_else(|_| {
+            tracing::error!("a transport panicked: what it was to write is lost");
+            Vec::new()
+        })
+        .into()
 }
 
 impl Default for Codec {

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// Anything that reads and writes bytes.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,7 +35,9 @@ impl Stream {
         let mut buffer = ReadBuf::new(into);
         let read = match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(&mut context, &mut buffer),
-            Self::Boxed(stream) => Pin::new(&mut **stream).poll_read(&mut context, &mut buffer),
+            Self::Boxed(stream) => {
+                safely(|| Pin::new(&mut **stream).poll_read(&mut context, &mut buffer))
+            }
         };
         read.map_ok(|()| buffer.filled().len())
     }
@@ -42,24 +47,36 @@ impl Stream {
         let mut context = Context::from_waker(waker);
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(&mut context, from),
-            Self::Boxed(stream) => Pin::new(&mut **stream).poll_write(&mut context, from),
+            Self::Boxed(stream) => {
+                safely(|| Pin::new(&mut **stream).poll_write(&mut context, from))
+                    // It would put us beyond the end of what we have.
+                    .map_ok(|n| n.min(from.len()))
+            }
         }
     }
 
     /// Pushes out what a layer in between, as TLS, holds back. TCP holds nothing.
     pub(crate) fn flush(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        let mut context = Context::from_waker(waker);
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Boxed(stream) => {
-                Pin::new(&mut **stream).poll_flush(&mut Context::from_waker(waker))
-            }
+            Self::Boxed(stream) => safely(|| Pin::new(&mut **stream).poll_flush(&mut context)),
         }
     }
 
     /// Ends the writing side.
     pub(crate) fn shutdown(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
-        self.pinned().poll_shutdown(&mut Context::from_waker(waker))
+        let mut context = Context::from_waker(waker);
+        safely(|| self.pinned().poll_shutdown(&mut context))
     }
+}
+
+/// A stream of somebody else's that panics is broken; it shall not take the shard's other clients with it.
+fn safely<T>(poll: impl FnOnce() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| {
+        tracing::error!("a stream panicked: its connection ends");
+        Poll::Ready(Err(io::Error::other("the stream panicked")))
+    })
 }
 
 impl fmt::Debug for Stream {
@@ -71,13 +88,19 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A stream of which some bytes were read already: they come first.
+/// A stream of which some bytes were read already: they come first. A peer that takes nothing of what is written for
+/// [`WRITE_TIMEOUT`] is given up.
 #[derive(Debug)]
 pub(crate) struct Rewind {
     read: Vec<u8>,
     at: usize,
     stream: Stream,
+    /// Runs while the peer takes nothing.
+    patience: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a peer may take nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Rewind {
     pub(crate) fn new(read: Vec<u8>, stream: Stream) -> Self {
@@ -85,6 +108,7 @@ impl Rewind {
             read,
             at: 0,
             stream,
+            patience: None,
         }
     }
 
@@ -92,6 +116,25 @@ impl Rewind {
     pub(crate) fn into_parts(mut self) -> (Vec<u8>, Stream) {
         self.read.drain(..self.at);
         (self.read, self.stream)
+    }
+
+    /// What became of a try to write, unless the peer has taken nothing for too long.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        tried: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if tried.is_ready() {
+            self.patience = None;
+            return tried;
+        }
+        let patience = self
+            .patience
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        patience
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -121,11 +164,13 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.pinned().poll_write(cx, buf)
+        let tried = self.stream.pinned().poll_write(cx, buf);
+        self.in_time(cx, tried)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.pinned().poll_flush(cx)
+        let tried = self.stream.pinned().poll_flush(cx);
+        self.in_time(cx, tried)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,7 +182,8 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.pinned().poll_write_vectored(cx, bufs)
+        let tried = self.stream.pinned().poll_write_vectored(cx, bufs);
+        self.in_time(cx, tried)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -145,5 +191,35 @@ impl AsyncWrite for Rewind {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Boxed(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_of_an_answer_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let mut stream = Rewind::new(Vec::new(), Stream::Boxed(Box::new(ours)));
+        let answer = [0; 4096];
+        // As long as it takes a little now and then it may have the rest.
+        let slow = async {
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(29)).await;
+                let mut taken = [0; 1024];
+                tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut taken)
+                    .await
+                    .expect("an answer");
+            }
+        };
+        let (written, ()) = tokio::join!(stream.write_all(&answer), slow);
+        written.expect("it has taken enough");
+        let error = stream
+            .write_all(&answer)
+            .await
+            .expect_err("it takes nothing");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
