@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
-use reverb_core::http::HubService;
+use reverb_core::http::{Body, HubService};
 use tower_service::Service;
 
 /// `/up` and `/health`, with or without the path prefix, and the hub for everything else.
@@ -33,7 +32,7 @@ impl Site {
 }
 
 impl Service<Request<Incoming>> for Site {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -53,8 +52,8 @@ impl Service<Request<Incoming>> for Site {
     }
 }
 
-fn healthy(body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+fn healthy(body: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from_static(body.as_bytes())));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -17,6 +17,7 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 
 use crate::hub::accepted::Accepted;
@@ -32,7 +33,35 @@ pub use crate::wire::Peer;
 /// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
 const MOST_BODY: usize = 2 << 20;
 
-type Body = Full<Bytes>;
+/// The body of a response: whole from the start.
+#[derive(Debug, Default)]
+pub struct Body(Full<Bytes>);
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self(Full::new(bytes))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
 
 /// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
 ///
@@ -214,7 +243,7 @@ impl HubService {
             response = response.header(name, value);
         }
         let response = response
-            .body(Full::default())
+            .body(Body::default())
             .map_err(|_| ApiError::bad_request("Sec-WebSocket-Protocol is malformed"))?;
         let upgrade = hyper::upgrade::on(&mut request);
         if self.shared.authorizer.is_some() {
@@ -360,7 +389,7 @@ where
 }
 
 fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -335,3 +335,19 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one of each per connection: whoever makes them larger shall know it.
+    #[test]
+    fn a_connection_stays_small() {
+        assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
+        assert!(
+            size_of::<Connection>() <= 288,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
+}
