@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -39,11 +40,12 @@ pub enum ListenError {
     },
 }
 
-/// Listens on this address; port 0 takes any free one.
+/// Listens on this address; port 0 takes any free one. A connection is not ours before its peer has sent something, or
+/// `defer_accept` has passed; 0 for at once.
 ///
 /// # Errors
 /// The address cannot be listened on; the text says what to do.
-pub fn listen(host: &str, port: u16) -> Result<TcpListener, ListenError> {
+pub fn listen(host: &str, port: u16, defer_accept: Duration) -> Result<TcpListener, ListenError> {
     let unknown = |source| ListenError::Host {
         host: host.to_owned(),
         source,
@@ -52,7 +54,7 @@ pub fn listen(host: &str, port: u16) -> Result<TcpListener, ListenError> {
     let address = addresses
         .next()
         .ok_or_else(|| unknown(io::ErrorKind::AddrNotAvailable.into()))?;
-    open(address).map_err(|source| ListenError::Refused {
+    open(address, defer_accept).map_err(|source| ListenError::Refused {
         address,
         remedy: remedy(source.kind()),
         source,
@@ -76,7 +78,7 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+fn open(address: SocketAddr, defer: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -88,8 +90,43 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     // Inherited by what is accepted.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
+    // It only saves work: a system that cannot do it serves as well.
+    let _ = defer_accept(&socket, defer);
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Has the kernel hand over connections only once their peers have sent something. Clients and backends speak first, so
+/// that nobody who means it waits for that; it saves a wake-up and a read for each.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "none of std, socket2, rustix and nix has a safe way to set this option"
+)]
+fn defer_accept(socket: &Socket, defer: Duration) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let seconds = libc::c_int::try_from(defer.as_secs()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed; the value is an int that outlives the call, with
+    // its right size; the kernel reads it and keeps no pointer.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn defer_accept(_: &Socket, _: Duration) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -98,9 +135,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_in_use_is_told_with_its_address() {
-        let first = listen("127.0.0.1", 0).expect("a free port");
+        let first = listen("127.0.0.1", 0, Duration::ZERO).expect("a free port");
         let port = first.local_addr().expect("an address").port();
-        let error = listen("127.0.0.1", port)
+        let error = listen("127.0.0.1", port, Duration::ZERO)
             .expect_err("the port is taken")
             .to_string();
         assert!(
@@ -113,7 +150,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused_with_advice() {
-        let error = listen("192.0.2.1", 0).expect_err("not ours").to_string();
+        let error = listen("192.0.2.1", 0, Duration::ZERO)
+            .expect_err("not ours")
+            .to_string();
         assert!(error.contains("--host 0.0.0.0"), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn whoever_says_nothing_is_not_ours_yet() {
+        use tokio::io::AsyncWriteExt;
+        use tokio::time::timeout;
+
+        let listener = listen("127.0.0.1", 0, Duration::from_secs(60)).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("a connection");
+        let moment = Duration::from_millis(50);
+        assert!(timeout(moment, listener.accept()).await.is_err());
+        client.write_all(b"G").await.expect("it is sent");
+        let accepted = timeout(Duration::from_secs(5), listener.accept()).await;
+        accepted.expect("soon").expect("a connection");
     }
 }

@@ -43,7 +43,7 @@ pub enum RunError {
 /// It cannot listen, or there is no app and none can be made.
 pub async fn serve(mut config: Config, capacity: Capacity) -> Result<(), RunError> {
     let mut shutdown = Shutdown::new()?;
-    let listener = listen::listen(&config.host, config.port)?;
+    let listener = listen::listen(&config.host, config.port, config.defer_accept)?;
     let made_app = config.make_app()?;
     let greeting = startup::greeting(&config, listener.local_addr()?, capacity, made_app);
     // Nobody may be reading.

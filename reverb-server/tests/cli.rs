@@ -29,13 +29,14 @@ fn help_shows_commands_defaults_examples_and_variables_in_80_columns() {
 fn without_anything_the_defaults_are_in_force_and_only_a_start_makes_an_app() {
     let place = Place::new();
     let shown = place.succeeds(&["check-config"]);
-    let lines: Vec<&str> = shown.lines().skip(1).take(5).collect();
+    let lines: Vec<&str> = shown.lines().skip(1).take(6).collect();
     let expected = [
         (r#"host = "127.0.0.1""#, "default"),
         ("port = 8080", "default"),
         (r#"path = """#, "default"),
         ("activity_timeout = 30", "default"),
         ("trusted_proxies = []", "default"),
+        ("defer_accept = 5", "default"),
     ];
     assert_eq!(
         lines,

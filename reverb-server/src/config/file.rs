@@ -11,12 +11,13 @@ use super::problem::{Page, Problem};
 use super::table::{Found, Table};
 use super::values;
 
-const TOP: [&str; 6] = [
+const TOP: [&str; 7] = [
     "host",
     "port",
     "path",
     "activity_timeout",
     "trusted_proxies",
+    "defer_accept",
     "apps",
 ];
 const APP: [&str; 12] = [
@@ -56,6 +57,7 @@ pub(super) struct FileSettings {
     pub(super) path: Option<Found<String>>,
     pub(super) activity_timeout: Option<Found<Duration>>,
     pub(super) trusted_proxies: Option<Found<Vec<IpNet>>>,
+    pub(super) defer_accept: Option<Found<Duration>>,
     pub(super) apps: Vec<Found<App>>,
 }
 
@@ -72,6 +74,9 @@ pub(super) fn read(name: &str, text: &str) -> Result<FileSettings, Vec<Problem>>
             .number("activity_timeout", values::ACTIVITY_TIMEOUTS)
             .map(|found| found.map(Duration::from_secs)),
         trusted_proxies: top.texts("trusted_proxies", values::network),
+        defer_accept: top
+            .number("defer_accept", values::DEFERRALS)
+            .map(|found| found.map(Duration::from_secs)),
         ..FileSettings::default()
     })
 }

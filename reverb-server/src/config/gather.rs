@@ -51,6 +51,11 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
         &mut config.trusted_proxies,
         [file.trusted_proxies],
     );
+    origins.lay(
+        "defer_accept",
+        &mut config.defer_accept,
+        [file.defer_accept],
+    );
     let data_dir = env.parse("REVERB_DATA_DIR", any_path);
     origins.lay(
         "data_dir",

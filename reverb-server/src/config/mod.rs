@@ -44,6 +44,10 @@ pub struct Config {
     pub activity_timeout: Duration,
     /// Whose `X-Forwarded-Proto` counts, for `force_tls`.
     pub trusted_proxies: Vec<IpNet>,
+    /// How long the system keeps a connection to itself until the peer has sent something; 5 s by default, 0 not at
+    /// all. Whoever connects and says nothing costs nothing that long, and everybody else a wake-up less. Linux
+    /// only.
+    pub defer_accept: Duration,
     /// Where clients find us, if it is not where we listen; only snippets use it.
     pub public: PublicAddress,
     /// Where the server keeps its own app; `data` by default.
@@ -116,6 +120,7 @@ impl Default for Config {
             apps: Vec::new(),
             activity_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
+            defer_accept: Duration::from_secs(5),
             public: PublicAddress::default(),
             data_dir: PathBuf::from("data"),
             worker_threads: available_parallelism().map_or(1, usize::from),

@@ -22,6 +22,8 @@ pub(super) fn show(config: &Config) -> String {
     );
     let proxies = list(&config.trusted_proxies);
     lines.add("trusted_proxies", proxies, config.origin("trusted_proxies"));
+    let seconds = config.defer_accept.as_secs();
+    lines.add("defer_accept", seconds, config.origin("defer_accept"));
 
     let public = &config.public;
     let others = [
