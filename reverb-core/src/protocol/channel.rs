@@ -10,6 +10,7 @@ use super::member::{InvalidMember, UserId};
 ///
 /// The prefix decides, tested with its dash: `privatefoo` is a public channel. Source: Pusher Channels, channel types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChannelKind {
     /// No prefix: anybody of the app may listen.
     Public,

@@ -76,6 +76,7 @@ enum Channels<'a> {
 
 /// Which figures a publisher or reader asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// Users of a presence channel.
     pub user_count: bool,

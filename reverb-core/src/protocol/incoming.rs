@@ -43,8 +43,8 @@ pub enum ClientMessage<'a> {
         event: Cow<'a, str>,
         /// Where.
         channel: Cow<'a, str>,
-        /// Any JSON, as it came.
-        data: Option<&'a RawValue>,
+        /// Any JSON, as it came; `None` if there was none.
+        data: Option<&'a str>,
     },
 }
 
@@ -83,7 +83,7 @@ impl<'a> ClientMessage<'a> {
             return Ok(Self::ClientEvent {
                 event,
                 channel,
-                data: message.data,
+                data: message.data.map(RawValue::get),
             });
         }
         match &*event {

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 /// Deepest nesting that is read or relayed; a client's own parser should not be tried with more.
-pub const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// Reads a typed value from the text of a JSON object. Parts of it that are [`serde_json::value::RawValue`]s may nest to
 /// any depth: ask [`is_too_deep`] before passing them on.
 ///
 /// # Errors
 /// What serde says, or that the text is no object (serde would take a list for a struct).
-pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
     if !text.trim_start().starts_with('{') {
         return Err(serde::de::Error::custom("expected an object"));
     }
@@ -21,7 +21,7 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
 
 /// Whether objects and lists nest deeper than [`MAX_DEPTH`]. Looks at brackets outside of strings only.
 #[must_use]
-pub fn is_too_deep(text: &str) -> bool {
+pub(crate) fn is_too_deep(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(&byte) = bytes.get(at) {
@@ -65,7 +65,7 @@ pub(crate) struct Str<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 ///
 /// # Errors
 /// Not a string, or one with half a surrogate pair in it.
-pub fn string(token: &str) -> serde_json::Result<Cow<'_, str>> {
+pub(crate) fn string(token: &str) -> serde_json::Result<Cow<'_, str>> {
     serde_json::from_str::<Str<'_>>(token).map(|text| text.0)
 }
 
@@ -73,7 +73,7 @@ pub fn string(token: &str) -> serde_json::Result<Cow<'_, str>> {
 ///
 /// Half a surrogate pair (`"\ud800"`) passes JSON's grammar, but is no character; strict clients would choke on it.
 #[must_use]
-pub fn is_text(json: &str) -> bool {
+pub(crate) fn is_text(json: &str) -> bool {
     let bytes = json.as_bytes();
     // Text in text is full of escaped quotes, and has few other escapes.
     if memchr::memmem::find(bytes, b"\\u").is_none() {
@@ -100,7 +100,7 @@ pub fn is_text(json: &str) -> bool {
 
 /// How many bytes the text has that this well-formed JSON string token stands for.
 #[must_use]
-pub fn decoded_len(token: &str) -> usize {
+pub(crate) fn decoded_len(token: &str) -> usize {
     if memchr::memchr(b'\\', token.as_bytes()).is_none() {
         return token.len() - 2;
     }
@@ -108,7 +108,7 @@ pub fn decoded_len(token: &str) -> usize {
 }
 
 /// Writes `text` as it stands inside a JSON string, without the quotes around it.
-pub fn escape(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn escape(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -141,7 +141,7 @@ pub fn escape(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Writes `text` as a JSON string, with its quotes.
-pub fn quote(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn quote(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     escape(out, text);
     out.push(b'"');
@@ -149,7 +149,7 @@ pub fn quote(out: &mut Vec<u8>, text: &str) {
 
 /// The same JSON without the white space between its tokens.
 #[must_use]
-pub fn compact(text: &str) -> Cow<'_, str> {
+pub(crate) fn compact(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out: Option<Vec<u8>> = None;
     let mut at = 0;

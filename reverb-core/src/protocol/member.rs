@@ -70,6 +70,7 @@ impl Borrow<str> for UserId {
 
 /// One user in a presence channel: its id, and what the app tells the others about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Who it is.
     pub id: UserId,

@@ -9,7 +9,7 @@ pub mod channel;
 pub mod close;
 pub mod event;
 pub mod incoming;
-pub mod json;
+pub(crate) mod json;
 pub mod member;
 pub mod outgoing;
 pub mod rate;

@@ -5,8 +5,6 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use super::event::Text;
 use super::member::{Member, UserId};
 use super::{Event, SocketId, events, json};
@@ -178,12 +176,13 @@ impl Outgoing {
         })
     }
 
-    /// An event that one client sends the others. Text stays what it is, other JSON becomes the text of it.
+    /// An event that one client sends the others. `data` is JSON: a string stays what it is, anything else becomes the text
+    /// of it.
     #[must_use]
     pub fn client_event(
         event: &str,
         channel: &str,
-        data: Option<&RawValue>,
+        data: Option<&str>,
         user: Option<&UserId>,
     ) -> Self {
         Self::write(|out| {
@@ -191,7 +190,7 @@ impl Outgoing {
             json::quote(out, event);
             out.extend_from_slice(br#","channel":"#);
             json::quote(out, channel);
-            if let Some(data) = data.map(RawValue::get) {
+            if let Some(data) = data {
                 out.extend_from_slice(br#","data":"#);
                 match data.starts_with('"') {
                     true => Text::Token(data).write(out),
@@ -297,8 +296,8 @@ impl Outgoing {
     }
 
     /// The JSON of `data` in a frame made by [`Self::event`]: everything between its `"data":` and the last brace.
-    #[must_use]
-    pub fn data_token(&self, channel: &str, event: &Event<'_>) -> std::ops::Range<usize> {
+    #[cfg(any(test, feature = "hub"))]
+    pub(crate) fn data_token(&self, channel: &str, event: &Event<'_>) -> std::ops::Range<usize> {
         let mut head = Vec::new();
         event.name.write(&mut head);
         json::quote(&mut head, channel);
@@ -399,18 +398,17 @@ mod tests {
 
     #[test]
     fn client_data_is_text_in_the_end() {
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
-        let text = |data: Option<&RawValue>| {
+        let text = |data: Option<&str>| {
             Outgoing::client_event("client-x", "private-c", data, None)
                 .text()
                 .to_owned()
         };
         assert_eq!(
-            text(Some(&raw(r#"{"on":true}"#))),
+            text(Some(r#"{"on":true}"#)),
             r#"{"event":"client-x","channel":"private-c","data":"{\"on\":true}"}"#
         );
         assert_eq!(
-            text(Some(&raw(r#""hi""#))),
+            text(Some(r#""hi""#)),
             r#"{"event":"client-x","channel":"private-c","data":"hi"}"#
         );
         assert_eq!(text(None), r#"{"event":"client-x","channel":"private-c"}"#);

@@ -54,6 +54,7 @@ impl FromStr for SocketId {
 
 /// Why a text is not the id of one of our sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidSocketId {
     /// Not of the form `digits.digits`.
     #[error("a socket_id looks like 1234.5678")]

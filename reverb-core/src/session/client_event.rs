@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use serde_json::value::RawValue;
-
 use crate::protocol::{App, ChannelKind, ClientEvents, Outgoing, json};
 
 use super::{Command, Session, Wishes};
@@ -45,7 +43,7 @@ impl Session {
         app: &App,
         event: &str,
         channel: &str,
-        data: Option<&RawValue>,
+        data: Option<&str>,
         now: Instant,
         wishes: &mut Wishes,
     ) {
@@ -59,7 +57,7 @@ impl Session {
         app: &App,
         event: &str,
         channel: &str,
-        data: Option<&RawValue>,
+        data: Option<&str>,
         now: Instant,
         wishes: &mut Wishes,
     ) -> Result<(), Rejection> {
@@ -80,10 +78,7 @@ impl Session {
         if length > max {
             return Err(Rejection::LongName { length, max });
         }
-        let (length, max) = (
-            data.map_or(0, |data| decoded_len(data.get())),
-            app.limits.event_bytes,
-        );
+        let (length, max) = (data.map_or(0, decoded_len), app.limits.event_bytes);
         if length > max {
             return Err(Rejection::TooLarge { length, max });
         }

@@ -70,7 +70,7 @@ pub enum Chair {
     User,
 }
 
-/// What a session wants.
+/// What a session wants. A new wish is a breaking change on purpose: whoever runs a session has to carry out every one.
 #[derive(Debug)]
 pub enum Wish {
     /// Send this.
@@ -120,7 +120,7 @@ impl Wishes {
     }
 }
 
-/// What only the hub can do. Each but the last two is answered by an [`Outcome`].
+/// What only the hub can do; a new one is a breaking change, as with [`Wish`]. Each but the last two is answered by an [`Outcome`].
 #[derive(Debug)]
 pub enum Command {
     /// Seat this connection in a channel.

@@ -8,6 +8,7 @@ use super::{Command, Seat, Session, Wishes};
 
 /// The user of a connection.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SignedIn {
     /// Who, as a presence channel would show it.
     pub member: Member,

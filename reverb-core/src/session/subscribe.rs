@@ -10,6 +10,7 @@ use super::{Chair, Command, Seat, Session, Welcome, Wishes};
 
 /// One channel that a session is subscribed to.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Subscription {
     /// Which.
     pub channel: ChannelName,
