@@ -68,6 +68,13 @@ pub enum StoreError {
 }
 
 /// Apps that are known from the start.
+/// ```
+/// use reverb_core::app_store::MemoryApps;
+/// use reverb_core::protocol::App;
+///
+/// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
+/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MemoryApps {
     by_key: HashMap<String, Arc<App>>,

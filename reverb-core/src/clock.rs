@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-/// What time it is: a monotonic one for deadlines, the wall's for signatures.
+/// What time it is: a monotonic one for deadlines, the wall's for signatures. A hub takes one by
+/// [`HubBuilder::clock`](crate::hub::HubBuilder::clock); [`ManualClock`] shows how one is made.
 pub trait Clock: Send + Sync + 'static {
     /// For deadlines; never goes back.
     fn now(&self) -> Instant;
@@ -33,6 +34,15 @@ impl Clock for SystemClock {
 }
 
 /// A clock that a test sets: it stands still until it is told to go on.
+/// ```
+/// use std::time::Duration;
+/// use reverb_core::clock::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new(Duration::from_secs(1_700_000_000));
+/// let before = clock.now();
+/// clock.advance(Duration::from_secs(30));
+/// assert_eq!(clock.now() - before, Duration::from_secs(30));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     start: Instant,

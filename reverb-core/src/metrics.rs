@@ -4,6 +4,21 @@ use crate::protocol::{AppId, Close};
 
 /// What an operator may want to count; each does nothing unless it is implemented.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use reverb_core::metrics::Metrics;
+/// use reverb_core::protocol::AppId;
+///
+/// #[derive(Clone, Default)]
+/// struct Deliveries(Arc<AtomicU64>);
+///
+/// impl Metrics for Deliveries {
+///     fn delivered(&self, _: &AppId, connections: usize) {
+///         self.0.fetch_add(connections as u64, Ordering::Relaxed);
+///     }
+/// }
+/// ```
 /// The hub calls these on its hot path, so they must neither wait nor lock for long. They must not panic either: the
 /// shard that calls one that does drops its clients and starts again.
 pub trait Metrics: Send + Sync + 'static {

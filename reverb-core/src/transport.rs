@@ -10,7 +10,52 @@ use crate::protocol::{Close, Outgoing};
 /// stream, its buffers and all deadlines; [`Hub::connect`](crate::hub::Hub::connect) lets such a connection in. The
 /// example `own_transport` speaks lines of text over TCP.
 ///
-/// A wrong implementation harms its own connection only: claiming more bytes than there were ends it.
+/// A wrong implementation harms its own connection only: claiming more bytes than there were ends it, and so does a panic.
+///
+/// ```
+/// use std::borrow::Cow;
+/// use reverb_core::protocol::{Close, Outgoing};
+/// use reverb_core::transport::{Heard, Transport};
+///
+/// /// A message a line.
+/// struct Lines;
+///
+/// impl Transport for Lines {
+///     fn decode<'a>(&mut self, input: &'a mut [u8], max: usize) -> (usize, Heard<'a>) {
+///         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
+///             return match input.len() > max {
+///                 true => (input.len(), Heard::Fail(Close::TOO_BIG)),
+///                 false => (0, Heard::More),
+///             };
+///         };
+///         let heard = match std::str::from_utf8(&input[..end]) {
+///             Ok(text) => Heard::Text(Cow::Borrowed(text)),
+///             Err(_) => Heard::Fail(Close::NOT_UTF8),
+///         };
+///         (end + 1, heard)
+///     }
+///
+///     fn message(&self, message: &Outgoing) -> Vec<u8> {
+///         format!("{}\n", message.text()).into_bytes()
+///     }
+///
+///     fn ping(&self) -> Vec<u8> {
+///         self.message(&Outgoing::ping())
+///     }
+///
+///     fn pong(&self, _: &[u8]) -> Vec<u8> {
+///         self.message(&Outgoing::pong())
+///     }
+///
+///     fn close(&self, _: &Close) -> Vec<u8> {
+///         Vec::new() // the pusher:error before it has said why
+///     }
+///
+///     fn close_reply(&self, _: Option<u16>) -> Vec<u8> {
+///         Vec::new()
+///     }
+/// }
+/// ```
 pub trait Transport: Send + 'static {
     /// Reads what stands at the front of `input`, and says how many bytes that took.
     ///

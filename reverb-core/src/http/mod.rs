@@ -65,6 +65,18 @@ impl http_body::Body for Body {
 
 /// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
 ///
+/// ```no_run
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reverb_core::app_store::MemoryApps;
+/// use reverb_core::hub::Hub;
+///
+/// let hub = Hub::builder(MemoryApps::default()).build()?;
+/// let site = axum::Router::new().fallback_service(hub.service());
+/// axum::serve(tokio::net::TcpListener::bind("127.0.0.1:6001").await?, site).await?;
+/// # Ok(())
+/// # }
+/// ```
 /// Clones are cheap. Made by [`Hub::service`], and of use for as long as that hub lives: hold it while you serve. Without
 /// it every client gets status 503.
 #[derive(Clone)]

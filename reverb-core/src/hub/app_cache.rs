@@ -24,6 +24,12 @@ use crate::protocol::App;
 use super::{Asked, Sampled, poll_once};
 
 /// How long the hub remembers what a slow app store has said.
+/// ```
+/// use std::time::Duration;
+/// use reverb_core::hub::AppCacheTimes;
+///
+/// let times = AppCacheTimes::default().fresh(Duration::from_secs(60));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AppCacheTimes {

@@ -13,6 +13,30 @@ use super::{Desk, Hub, Shared};
 
 /// One app of a hub, for code that lives in the same process. Made by [`Hub::app`]; clones are cheap.
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reverb_core::app_store::MemoryApps;
+/// use reverb_core::hub::Hub;
+/// use reverb_core::protocol::{App, Event};
+///
+/// let app = App::new("1001", "app-key", "app-secret")?;
+/// let hub = Hub::builder(MemoryApps::from([app])).build()?;
+/// let app = hub.app("1001").await?;
+///
+/// let mut orders = app.subscribe("private-orders", 100)?;
+/// app.publish(Event::new("paid", r#"{"id":7}"#).to("private-orders")).await?;
+/// std::thread::spawn({
+///     let app = app.clone();
+///     move || app.try_publish(Event::new("shipped", r#"{"id":7}"#).to("private-orders"))
+/// });
+/// for name in ["paid", "shipped"] {
+///     let event = orders.next().await.ok_or("the hub has ended")??;
+///     assert_eq!((&*event.name(), &*event.data()), (name, r#"{"id":7}"#));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 /// It does not keep the hub alive. Publishing asks for the same things as the HTTP API does and is bound by the same
 /// limits, but for the signature.
 #[derive(Clone)]

@@ -19,6 +19,20 @@ use super::directory::{Directory, Shards};
 use super::{AppCacheTimes, Hub, Sampled, Shared};
 
 /// Makes a [`Hub`]. Where apps come from must be said; the rest has a default.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reverb_core::app_store::MemoryApps;
+/// use reverb_core::hub::Hub;
+///
+/// let hub = Hub::builder(MemoryApps::default())
+///     .path("/reverb")
+///     .trusted_proxies(["10.0.0.0/8".parse()?])
+///     .max_connections(20_000)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct HubBuilder {
     store: Arc<dyn AppStore>,
     clock: Arc<dyn Clock>,

@@ -89,6 +89,21 @@ pub use self::channel_events::ChannelEvents;
 pub(crate) use self::directory::{Desk, Directory};
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
+/// ```no_run
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use reverb_core::app_store::MemoryApps;
+/// use reverb_core::hub::Hub;
+/// use reverb_core::protocol::{App, Event};
+///
+/// let hub = Hub::builder(MemoryApps::from([App::new("1001", "key", "secret")?])).build()?;
+/// hub.listen(tokio::net::TcpListener::bind("127.0.0.1:6001").await?, hub.service());
+/// hub.publish("1001", Event::new("greeting", "hi").to("lobby")).await?;
+/// hub.drain(Duration::from_secs(10)).await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Hub {
     owner: Arc<Owner>,

@@ -160,6 +160,12 @@ text_newtype! {
 }
 
 /// The secret of an app. Prints as `***`, so that it cannot reach a log by accident.
+/// ```
+/// let app = reverb_core::protocol::App::new("1001", "app-key", "app-secret")?;
+/// assert_eq!(format!("{:?}", app.secret), "***");
+/// assert_eq!(app.secret.reveal(), "app-secret");
+/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+/// ```
 #[derive(Clone)]
 pub struct Secret {
     text: Arc<str>,
@@ -225,6 +231,13 @@ pub enum ClientEvents {
 /// How much an app may do. Everything that hits one of these is told its name.
 ///
 /// The defaults are those of Pusher Channels. Bytes and characters are those of the decoded text; a rate of 0 is no limit.
+/// ```
+/// use reverb_core::protocol::App;
+///
+/// let mut app = App::new("1001", "app-key", "app-secret")?;
+/// app.limits.presence_members = 500;
+/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -287,6 +300,13 @@ impl Limits {
 /// An entry is `*`, a host (`example.com`), or a pattern with `*` in it (`*.example.com`); scheme, port and path of an
 /// entry are dropped, case does not count. An empty list refuses everybody. Without an `Origin` header, as from backends
 /// and phones, only `*` lets a client in.
+/// ```
+/// use reverb_core::protocol::Origins;
+///
+/// let origins = Origins::new(["https://example.com", "*.example.org"]);
+/// assert!(origins.allow(Some("https://shop.example.org:8443")));
+/// assert!(!origins.allow(Some("https://example.com.evil.test")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     hosts: Vec<String>,

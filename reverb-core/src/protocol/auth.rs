@@ -32,6 +32,36 @@ pub fn user_signature(secret: &Secret, socket_id: SocketId, user_data: &str) -> 
     secret.sign(&user_parts(&socket_id.to_string(), user_data))
 }
 
+/// What an app's backend answers when pusher-js asks for a private or presence channel: `key:signature`, for the `auth` of
+/// the response. `channel_data` says who comes, on presence channels.
+/// ```
+/// use reverb_core::protocol::{App, SocketId, auth};
+///
+/// let app = App::new("1001", "app-key", "app-secret")?;
+/// let socket_id = SocketId::new(1234, 5678);
+/// let signed = auth::channel_auth(&app, socket_id, "private-orders", None);
+/// assert!(auth::check_channel(&app, &signed, socket_id, "private-orders", None).is_ok());
+/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+/// ```
+#[must_use]
+pub fn channel_auth(
+    app: &App,
+    socket_id: SocketId,
+    channel: &str,
+    channel_data: Option<&str>,
+) -> String {
+    let signature = channel_signature(&app.secret, socket_id, channel, channel_data);
+    format!("{}:{}", app.key, HEXLOWER.encode(&signature))
+}
+
+/// What an app's backend answers when pusher-js asks to sign its user in: `key:signature`, for the `auth` beside
+/// `user_data`.
+#[must_use]
+pub fn user_auth(app: &App, socket_id: SocketId, user_data: &str) -> String {
+    let signature = user_signature(&app.secret, socket_id, user_data);
+    format!("{}:{}", app.key, HEXLOWER.encode(&signature))
+}
+
 /// Signs the body of a webhook.
 #[must_use]
 pub fn webhook_signature(secret: &Secret, body: &[u8]) -> [u8; 32] {

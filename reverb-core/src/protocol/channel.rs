@@ -9,6 +9,12 @@ use super::member::{InvalidMember, UserId};
 /// What a channel's name promises about it.
 ///
 /// The prefix decides, tested with its dash: `privatefoo` is a public channel. Source: Pusher Channels, channel types.
+/// ```
+/// use reverb_core::protocol::ChannelKind;
+///
+/// assert_eq!(ChannelKind::of("presence-cache-lobby"), ChannelKind::PresenceCache);
+/// assert!(ChannelKind::of("private-orders").needs_signature());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChannelKind {
@@ -84,6 +90,13 @@ impl ChannelKind {
 /// The name of a channel, well formed: `[A-Za-z0-9_\-=@,.;]`, with `#` in front only where the server reserves it.
 ///
 /// Cloning copies a pointer. Names compare byte by byte; upper and lower case differ.
+/// ```
+/// use reverb_core::protocol::ChannelName;
+///
+/// assert_eq!(ChannelName::new("private-orders", 200)?.as_str(), "private-orders");
+/// assert!(ChannelName::new("no spaces", 200).is_err());
+/// # Ok::<(), reverb_core::protocol::InvalidName>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 

@@ -10,6 +10,14 @@ use super::Outgoing;
 /// once. pusher-js takes 4300 and above for a stop too, so none of those is here: they are sent as `pusher:error` only.
 ///
 /// Source: Pusher Channels protocol 7, close codes; RFC 6455 section 7.4 for the codes below 4000.
+/// ```
+/// use reverb_core::protocol::Close;
+///
+/// let close = Close::with(4020, "The game is over")?;
+/// assert!(close.announcement().is_some_and(|message| message.text().contains("4020")));
+/// assert!(Close::with(1000, "").is_err(), "no code that clients act on");
+/// # Ok::<(), reverb_core::protocol::InvalidClose>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Close {

@@ -9,6 +9,16 @@ use super::events;
 use super::json::{self, Str};
 
 /// All a client can say. Source: Pusher Channels protocol 7, events from client to server.
+/// ```
+/// use reverb_core::protocol::incoming::ClientMessage;
+///
+/// let text = r#"{"event":"pusher:subscribe","data":{"channel":"lobby"}}"#;
+/// assert!(matches!(
+///     ClientMessage::parse(text)?,
+///     ClientMessage::Subscribe { channel, .. } if channel == "lobby"
+/// ));
+/// # Ok::<(), reverb_core::protocol::incoming::InvalidMessage>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientMessage<'a> {

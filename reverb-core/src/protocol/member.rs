@@ -10,6 +10,13 @@ use serde_json::value::RawValue;
 use super::json;
 
 /// The id an app gives one of its users, as text: `10` and `"10"` are the same user.
+/// ```
+/// use reverb_core::protocol::UserId;
+///
+/// assert_eq!(UserId::new("10")?.as_str(), "10");
+/// assert!(UserId::new("").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Arc<str>);
 
@@ -69,6 +76,13 @@ impl Borrow<str> for UserId {
 }
 
 /// One user in a presence channel: its id, and what the app tells the others about it.
+/// ```
+/// use reverb_core::protocol::Member;
+///
+/// let member = Member::from_channel_data(r#"{"user_id":10,"user_info":{"name":"Ann"}}"#)?;
+/// assert_eq!((member.id.as_str(), &*member.info), ("10", r#"{"name":"Ann"}"#));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {

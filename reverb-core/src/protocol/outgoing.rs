@@ -12,6 +12,14 @@ use super::{Event, SocketId, events, json};
 /// One message to a client, as a finished WebSocket text frame that all its receivers share.
 ///
 /// Cloning copies a pointer. Transports other than WebSocket take [`Outgoing::text`].
+/// ```
+/// use reverb_core::protocol::{Event, Outgoing};
+///
+/// let event = Event::new("greeting", r#"{"text":"hi"}"#).to("lobby");
+/// let message = Outgoing::event(&event, "lobby");
+/// assert_eq!(message.text(), r#"{"event":"greeting","channel":"lobby","data":"{\"text\":\"hi\"}"}"#);
+/// assert_eq!(message.frame()[0], 0x81, "a whole text frame");
+/// ```
 #[derive(Clone)]
 pub struct Outgoing {
     frame: Arc<[u8]>,

@@ -5,6 +5,14 @@ use std::time::{Duration, Instant};
 /// A limit of so many per second, with as many at once as fit in one second.
 ///
 /// It keeps one point in time, up to which the allowance is used, so that it costs nothing while nothing happens.
+/// ```
+/// use std::time::{Duration, Instant};
+/// use reverb_core::protocol::Rate;
+///
+/// let (mut rate, now) = (Rate::default(), Instant::now());
+/// assert!((0..10).all(|_| rate.take(1, 10, now).is_ok()));
+/// assert_eq!(rate.take(1, 10, now), Err(Duration::from_millis(100)));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rate {
     used_until: Option<Instant>,

@@ -9,6 +9,13 @@ use std::str::FromStr;
 /// private channel.
 ///
 /// Source: Pusher Channels protocol 7, `pusher:connection_established`; every server SDK checks `^\d+\.\d+$`.
+/// ```
+/// use reverb_core::protocol::SocketId;
+///
+/// let id: SocketId = "1234.5678".parse()?;
+/// assert_eq!(id, SocketId::new(1234, 5678));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketId {
     first: u32,
