@@ -112,7 +112,7 @@ impl Shard {
         let is_owed = !connection.outbox.is_empty();
         match &mut connection.role {
             Role::Front(_) if is_owed => self.start_leaving(slot),
-            Role::Leaving(leaving) if is_owed => leaving.patience = 0,
+            Role::Leaving(_) if is_owed => self.is_through(slot),
             _ => self.end(slot),
         }
     }
@@ -257,6 +257,7 @@ impl Shard {
             Next::Closed(reply) => {
                 self.say(slot, reply);
                 self.start_leaving(slot);
+                self.is_through(slot);
             }
         }
         used

@@ -48,6 +48,13 @@ impl Shard {
         }
     }
 
+    /// The peer has said its last word: once everything is written nobody waits for it.
+    pub(super) fn is_through(&mut self, slot: u32) {
+        if let Some(Role::Leaving(leaving)) = self.connection(slot).map(|it| &mut it.role) {
+            leaving.patience = 0;
+        }
+    }
+
     /// Everything is written: shuts the writing side, and waits a moment for the peer to close.
     pub(super) fn shut(&mut self, slot: u32) {
         let until = self.now + CLOSE_TIMEOUT;
@@ -65,9 +72,12 @@ impl Shard {
         };
         if !std::mem::replace(&mut leaving.is_shut, true) {
             leaving.until = leaving.until.min(until);
-            let _ = stream.shutdown(waker);
-            if leaving.patience == 0 {
-                // Nothing more is to come from it.
+            let is_through = leaving.patience == 0;
+            // Closing a TCP socket shuts it as well.
+            if !(is_through && stream.is_tcp()) {
+                let _ = stream.shutdown(waker);
+            }
+            if is_through {
                 return self.end(slot);
             }
             self.arm(slot, until);

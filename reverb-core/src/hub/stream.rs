@@ -29,6 +29,10 @@ impl Stream {
         }
     }
 
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// Reads what is there; 0 is the end.
     pub(crate) fn read(&mut self, waker: &Waker, into: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut context = Context::from_waker(waker);
