@@ -1,24 +1,47 @@
-//! The hub inside an axum service, beside routes of its own.
+//! The hub inside an axum service, beside routes of its own, one of which publishes.
 //!
 //! ```sh
-//! APP_SECRET=secret cargo run --example axum_embed
+//! APP_SECRET=secret cargo run --example axum_embed                    # on 127.0.0.1:6001
+//! APP_SECRET=secret cargo run --example axum_embed -- 0.0.0.0:7000    # elsewhere
 //! ```
-//! Then connect a Pusher client with key `my-key` to `ws://127.0.0.1:6001`.
+//! Connect a Pusher client with key `my-key`, subscribe to `orders`, and
+//!
+//! ```sh
+//! curl -d '{"id":7}' http://127.0.0.1:6001/paid
+//! ```
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::State, http::StatusCode, routing::post};
 use reverb_core::app_store::MemoryApps;
 use reverb_core::hub::Hub;
-use reverb_core::protocol::App;
+use reverb_core::protocol::{App, Event};
 use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = App::new("1001", "my-key", &std::env::var("APP_SECRET")?)?;
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("127.0.0.1:6001");
+    let secret = std::env::var("APP_SECRET").map_err(|_| "APP_SECRET is not set")?;
+    let app = App::new("1001", "my-key", &secret)?;
     let hub = Hub::builder(MemoryApps::from([app])).build()?;
     let site = Router::new()
-        .route("/", get(|| async { "Hello" }))
-        // GET /app/{key} for clients, /apps/{id}/… for backends.
+        .route("/paid", post(paid))
+        .with_state(hub.clone())
+        // GET /app/{key} for clients, /apps/{id}/… for backends elsewhere.
         .fallback_service(hub.service());
-    axum::serve(TcpListener::bind("127.0.0.1:6001").await?, site).await?;
+    let socket = TcpListener::bind(address).await?;
+    println!("http://{}", socket.local_addr()?);
+    axum::serve(socket, site).await?;
     Ok(())
+}
+
+/// Something happened here: whoever is subscribed hears of it, by no detour over HTTP.
+async fn paid(State(hub): State<Hub>, order: String) -> StatusCode {
+    let event = Event::new("order.paid", order).to("orders");
+    match hub.publish("1001", event).await {
+        Ok(_) => StatusCode::ACCEPTED,
+        Err(error) => {
+            eprintln!("an order was not published: {error}");
+            StatusCode::BAD_GATEWAY
+        }
+    }
 }

@@ -17,6 +17,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// the same at the same time waits for one answer, apps are kept for a while, and so is that there is none
 /// ([`AppCacheTimes`](crate::hub::AppCacheTimes)). A wrong implementation lets clients of one app into another.
 ///
+/// Give out the same `Arc` for as long as an app stays the same: another one tells the hub that it has changed, and all
+/// shards are told.
+///
 /// ```
 /// use std::sync::Arc;
 /// use reverb_core::app_store::{AppStore, StoreError};

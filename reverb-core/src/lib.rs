@@ -46,7 +46,7 @@
 //!     std::future::pending().await
 //! }
 //! ```
-//! In axum, `hub.service()` is a fallback service beside your own routes.
+//! In axum, `hub.service()` is a fallback service beside your own routes. [`embedding`] is the whole guide.
 //!
 //! # Features
 //!
@@ -56,10 +56,18 @@
 pub mod protocol;
 pub mod session;
 
+/// For implementations of [`AppStore`](app_store::AppStore) and [`Authorizer`](hooks::Authorizer).
+#[cfg(feature = "hub")]
+pub use async_trait::async_trait;
+
+
 #[cfg(feature = "hub")]
 pub mod app_store;
 #[cfg(feature = "hub")]
 pub mod clock;
+#[doc = include_str!("../docs/embedding.md")]
+#[cfg(feature = "hub")]
+pub mod embedding {}
 #[cfg(feature = "hub")]
 pub mod hooks;
 #[cfg(feature = "hub")]

@@ -341,3 +341,20 @@ async fn an_observer_that_does_not_read_holds_nobody_up() {
         Observed::Connected { .. }
     ));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_logged_out_is_found_by_the_pass() {
+    let house = guarded(&Doorman::default()).await;
+    let (mut ann, mut second, mut bob) = (
+        named(&house, "ann").await,
+        named(&house, "ann").await,
+        named(&house, "bob").await,
+    );
+    let handle = house.hub.app("1001").await.expect("the app");
+    handle.terminate_where(|pass| pass.get().is_some_and(|Name(name)| name == "ann"));
+    ann.expect_close(4009, "disconnected by the app").await;
+    second.expect_close(4009, "disconnected by the app").await;
+    bob.ping().await;
+    handle.terminate_where(|_| panic!("a bug in the test"));
+    bob.ping().await;
+}

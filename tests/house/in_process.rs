@@ -122,6 +122,14 @@ async fn the_same_rules_hold_as_for_http() {
         let error = refused(event).await;
         assert!(matches!(error, PublishError::Invalid(_)), "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(
+            error.status(),
+            if says.starts_with("event_bytes") {
+                413
+            } else {
+                400
+            }
+        );
     }
     let handle = hub.app("1001").await.expect("the app");
     // A batch is published whole or not at all, and the error names the event.

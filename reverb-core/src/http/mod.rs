@@ -28,7 +28,7 @@ use crate::wire::BODY_TIMEOUT;
 use crate::wire::error::ApiError;
 use crate::wire::upgrade::{Knock, NoHandshake};
 
-pub use crate::wire::Peer;
+pub use crate::wire::{Peer, Secure};
 
 /// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
 const MOST_BODY: usize = 2 << 20;
@@ -233,7 +233,8 @@ impl HubService {
             .get("x-forwarded-proto")
             .and_then(|value| value.to_str().ok());
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let is_tls = self.shared.settings.is_tls(peer, forwarded);
+        let is_tls = request.extensions().get::<Secure>().is_some()
+            || self.shared.settings.is_tls(peer, forwarded);
         let query = request.uri().query().unwrap_or_default();
         let lines = headers
             .iter()

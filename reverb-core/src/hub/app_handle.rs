@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::app_store::StoreError;
+use crate::hooks::Pass;
 use crate::protocol::{App, ChannelName, Event, InvalidEvent, InvalidName, SocketId, UserId};
 
 use super::accepted::Accepted;
 use super::channel_events::ChannelEvents;
+use super::mailbox::PassTest;
 use super::publish::{Done, Release};
 use super::{Desk, Hub, Shared};
 
@@ -84,6 +86,23 @@ pub enum PublishError {
     /// The hub was dropped, or has drained.
     #[error("the hub has ended")]
     Ended,
+}
+
+impl PublishError {
+    /// The HTTP status that says the same, for a host that has to answer a request of its own.
+    #[must_use]
+    pub fn status(&self) -> http::StatusCode {
+        use http::StatusCode as Status;
+
+        match self {
+            Self::NoApp(_) => Status::NOT_FOUND,
+            Self::Disabled => Status::FORBIDDEN,
+            Self::Invalid(error) if error.is_too_large() => Status::PAYLOAD_TOO_LARGE,
+            Self::Invalid(_) => Status::BAD_REQUEST,
+            Self::TooOften { .. } => Status::TOO_MANY_REQUESTS,
+            Self::Store(_) | Self::Overloaded | Self::Ended => Status::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 impl Hub {
@@ -226,6 +245,14 @@ impl AppHandle {
     /// present as the user somewhere.
     pub fn terminate(&self, user: &UserId) {
         self.shared.directory.terminate(&self.desk, user);
+    }
+
+    /// Closes every connection with 4009 whose pass, from your [`Authorizer`](crate::hooks::Authorizer), is such a one:
+    /// those of somebody who has logged out, for instance.
+    pub fn terminate_where(&self, is_it: impl Fn(&Pass) -> bool + Send + Sync + 'static) {
+        self.shared
+            .directory
+            .terminate_where(&self.desk, &PassTest::new(is_it));
     }
 
     /// Closes one connection with 4009; nothing happens if there is none by this name.

@@ -28,7 +28,8 @@ pub(super) struct Listening {
 const MOST_ACCEPTED: usize = 64;
 /// How long accepting rests after an error.
 const REST: Duration = Duration::from_millis(100);
-const MOST_LISTENERS: usize = 64;
+/// More than a process has files for, as a rule.
+const MOST_LISTENERS: usize = 64 * 1024;
 /// Wakers of listeners are told from those of connections by their numbers.
 pub(super) const LISTENERS: u32 = u32::MAX - MOST_LISTENERS as u32;
 
@@ -38,7 +39,13 @@ impl Shard {
             .listeners
             .iter()
             .any(|known| Arc::ptr_eq(&known.listener, &listener));
-        if is_known || self.listeners.len() == MOST_LISTENERS {
+        if is_known {
+            return;
+        }
+        if self.listeners.len() == MOST_LISTENERS {
+            tracing::error!(
+                "a hub accepts from at most {MOST_LISTENERS} listeners: this one is not served"
+            );
             return;
         }
         let wakes = SlotWaker::new(

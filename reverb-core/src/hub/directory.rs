@@ -14,7 +14,7 @@ use crate::protocol::{App, AppId, ChannelName, Rate, SocketId, UserId};
 
 use super::channel::Channel;
 use super::chores::Chores;
-use super::mailbox::{Letter, Mailbox};
+use super::mailbox::{Letter, Mailbox, PassTest};
 use super::users::Users;
 
 /// What the shards share.
@@ -111,6 +111,14 @@ impl Directory {
         self.send(self.everywhere(), || Letter::Terminate {
             desk: desk.clone(),
             user: user.clone(),
+        });
+    }
+
+    /// Closes every connection that was given such a pass.
+    pub(crate) fn terminate_where(&self, desk: &Arc<Desk>, is_it: &PassTest) {
+        self.send(self.everywhere(), || Letter::TerminateWhere {
+            desk: desk.clone(),
+            is_it: is_it.clone(),
         });
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hooks::Pass;
 use crate::protocol::{Close, SocketId, UserId};
 
 use super::Desk;
@@ -10,6 +11,7 @@ use super::connection::{
     BEHIND, CLOSE_TIMEOUT, Connection, FAREWELL_TIMEOUT, Guest, Leaving, NO_PROGRESS_TIMEOUT, Role,
     Stage, at,
 };
+use super::mailbox::PassTest;
 use super::shard::Shard;
 
 impl Shard {
@@ -229,17 +231,32 @@ impl Shard {
 
     /// Closes the connection of this name.
     pub(super) fn close_socket(&mut self, desk: &Arc<Desk>, socket_id: SocketId) {
-        let app = self.apps.find(desk);
-        let is_it = |connection: &Connection| match &connection.role {
-            Role::Guest(guest) => Some(guest.app) == app && guest.session.socket_id() == socket_id,
+        self.close_guests(desk, |guest| guest.session.socket_id() == socket_id);
+    }
+
+    /// Closes every connection that was given such a pass.
+    pub(super) fn terminate_where(&mut self, desk: &Arc<Desk>, is_it: &PassTest) {
+        let none = Pass::default();
+        self.close_guests(desk, |guest| {
+            is_it.is_it(guest.extra.as_ref().map_or(&none, |extra| &extra.pass))
+        });
+    }
+
+    fn close_guests(&mut self, desk: &Arc<Desk>, is_it: impl Fn(&Guest) -> bool) {
+        let Some(app) = self.apps.find(desk) else {
+            return;
+        };
+        let is_meant = |connection: &Connection| match &connection.role {
+            Role::Guest(guest) => guest.app == app && is_it(guest),
             _ => false,
         };
-        let found = self
-            .connections
-            .iter()
-            .position(|connection| connection.as_deref().is_some_and(is_it));
-        if let Some(slot) = found {
-            self.close(slot as u32, Close::TERMINATED);
+        let connections = self.connections.iter().enumerate();
+        let meant: Vec<u32> = connections
+            .filter(|(_, connection)| connection.as_deref().is_some_and(is_meant))
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        for slot in meant {
+            self.close(slot, Close::TERMINATED);
         }
     }
 

@@ -1,5 +1,7 @@
 //! [`Mailbox`]: what others bring a shard. Its lock is the only one that a delivery takes, and held for a swap.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -7,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::hooks::Denied;
+use crate::hooks::{Denied, Pass};
 use crate::protocol::{ChannelName, Close, Member, Outgoing, SocketId, UserId};
 use crate::session::Welcome;
 use crate::wire::upgrade::Knock;
@@ -84,6 +86,8 @@ pub(crate) enum Letter {
     },
     /// Close every connection of this user.
     Terminate { desk: Arc<Desk>, user: UserId },
+    /// Close every connection that was given such a pass.
+    TerminateWhere { desk: Arc<Desk>, is_it: PassTest },
     /// Close the connection of this name.
     CloseSocket {
         desk: Arc<Desk>,
@@ -113,6 +117,27 @@ pub(crate) enum Letter {
     Renew { desk: Arc<Desk> },
     /// Look whether the hub drains or ends.
     Ending,
+}
+
+/// Tells by its pass whether a connection is meant.
+#[derive(Clone)]
+pub(crate) struct PassTest(Arc<dyn Fn(&Pass) -> bool + Send + Sync>);
+
+impl PassTest {
+    pub(super) fn new(is_it: impl Fn(&Pass) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_it))
+    }
+
+    /// Whether it is. A test that panics has said no.
+    pub(super) fn is_it(&self, pass: &Pass) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(pass))).unwrap_or(false)
+    }
+}
+
+impl fmt::Debug for PassTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PassTest")
+    }
 }
 
 /// A message for everybody who sits in a channel.

@@ -200,6 +200,9 @@ impl Hub {
 
     /// Accepts connections from this socket: the quickest way in. `site` answers what is neither a client nor a plain
     /// publish; [`Self::service`] will do.
+    ///
+    /// The site lives as long as the hub, and so must not hold a `Hub` itself, or neither ever ends: give it an
+    /// [`AppHandle`], or end it by [`Self::drain`].
     pub fn listen<S, B>(&self, socket: TcpListener, site: S)
     where
         S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>

@@ -288,6 +288,7 @@ impl Shard {
                 welcome,
             } => self.remind(slot, &channel, number, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
+            Letter::TerminateWhere { desk, is_it } => self.terminate_where(&desk, &is_it),
             Letter::CloseSocket { desk, socket_id } => self.close_socket(&desk, socket_id),
             Letter::Answer {
                 slot,

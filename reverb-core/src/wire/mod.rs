@@ -13,6 +13,11 @@ use std::time::Duration;
 /// How long a request's body may take to arrive.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The client came by TLS, which the host has taken off itself: put it into the request's extensions, for
+/// [`App::force_tls`](crate::protocol::App::force_tls).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Secure;
+
 /// Whom a request came from, if whoever accepted the connection knows: put it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
