@@ -4,21 +4,27 @@
 //! numbered notice to every shard that holds the channel, the acting one's mailbox included. A seat remembers the number
 //! of its snapshot and passes over notices up to it, so that nobody sees a member twice or never.
 
+mod count;
+mod listening;
+mod memory;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::hooks::{ChannelEvent, Feed, Reader};
+use crate::hooks::{ChannelEvent, Feed};
 use crate::protocol::{App, ChannelKind, ChannelName, Member, Outgoing, UserId};
 use crate::session::{Refusal, Welcome};
 
-use super::chores::Chore;
 use super::directory::{Desk, Directory, Shards};
 use super::mailbox::{Letter, Parcel, Slot};
 use super::presence::Presence;
 use super::publish::{Item, Release};
+
+use self::count::Counted;
+use self::memory::Remembered;
 
 /// What the shards share about one channel.
 #[derive(Debug)]
@@ -47,22 +53,6 @@ struct State {
     listeners: Box<[Feed<ChannelEvent>]>,
 }
 
-/// The last event of a cache channel.
-#[derive(Debug)]
-struct Remembered {
-    message: Outgoing,
-    /// Where the event's data stands in the message.
-    data: std::ops::Range<usize>,
-    until: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Counted {
-    at: Instant,
-    /// Whether somebody will come to tell the number again.
-    is_due: bool,
-}
-
 /// A seat that was taken.
 #[derive(Debug)]
 pub(super) struct Joined {
@@ -80,13 +70,6 @@ pub(crate) struct Occupancy {
     /// Users present; 0 on other channels.
     pub(crate) users: usize,
 }
-
-/// With more subscribers than this, their number is told at most once in [`COUNT_INTERVAL`].
-const MANY: usize = 100;
-const COUNT_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Most bytes that an app's cache channels may remember together.
-const MOST_REMEMBERED: usize = 64 << 20;
 
 impl Channel {
     pub(super) fn new(name: ChannelName, shards: usize) -> Self {
@@ -146,50 +129,6 @@ impl Channel {
         !self.is_heard() && self.state.lock().remembered.is_none()
     }
 
-    /// Adds somebody who listens in this process.
-    ///
-    /// # Errors
-    /// The directory has forgotten this channel: it must be looked up again.
-    pub(super) fn listen(
-        &self,
-        feed: Feed<ChannelEvent>,
-        now: Instant,
-    ) -> Result<(), Feed<ChannelEvent>> {
-        let mut state = self.state.lock();
-        if state.retired {
-            return Err(feed);
-        }
-        if let Some(remembered) = state.remembered.as_ref().filter(|last| last.until > now) {
-            feed.push(ChannelEvent::new(&remembered.message));
-        }
-        let mut listeners = std::mem::take(&mut state.listeners).into_vec();
-        listeners.push(feed);
-        state.listeners = listeners.into();
-        self.shards.fetch_or(Shards::LISTENERS.0, Ordering::AcqRel);
-        Ok(())
-    }
-
-    /// Somebody listens no more.
-    pub(super) fn stop_listening(&self, reader: &Reader<ChannelEvent>) {
-        self.keep_listeners(|feed| !feed.leads_to(reader));
-    }
-
-    /// Nobody listens any more: the hub has ended.
-    pub(super) fn end_listening(&self) {
-        self.keep_listeners(|_| false);
-    }
-
-    fn keep_listeners(&self, keep: impl FnMut(&Feed<ChannelEvent>) -> bool) {
-        let mut state = self.state.lock();
-        let mut listeners = std::mem::take(&mut state.listeners).into_vec();
-        listeners.retain(keep);
-        state.listeners = listeners.into();
-        if state.listeners.is_empty() {
-            self.shards
-                .fetch_and(!Shards::LISTENERS.0, Ordering::AcqRel);
-        }
-    }
-
     /// Who is there, in numbers.
     pub(crate) fn occupancy(&self) -> Occupancy {
         self.state.lock().occupancy()
@@ -200,19 +139,6 @@ impl Channel {
         if let Some(presence) = &self.state.lock().presence {
             presence.users().for_each(each);
         }
-    }
-
-    /// The JSON of the last event's data, and how long it will be remembered.
-    pub(crate) fn remembered(&self, now: Instant) -> Option<(String, Duration)> {
-        let state = self.state.lock();
-        let remembered = state
-            .remembered
-            .as_ref()
-            .filter(|remembered| remembered.until > now)?;
-        Some((
-            remembered.message.text()[remembered.data.clone()].to_owned(),
-            remembered.until - now,
-        ))
     }
 
     /// Takes a seat for a connection of this shard; on a presence channel as this member.
@@ -430,128 +356,6 @@ impl Channel {
             desk.close(self);
         }
         true
-    }
-
-    fn remember(
-        self: &Arc<Self>,
-        directory: &Directory,
-        desk: &Arc<Desk>,
-        state: &mut State,
-        item: &Item,
-        now: Instant,
-    ) {
-        let freed = state
-            .remembered
-            .take()
-            .map_or(0, |old| old.message.frame().len());
-        let used = desk.remembered.fetch_sub(freed, Ordering::AcqRel) - freed;
-        let size = item.message.frame().len();
-        if item.ttl.is_zero() {
-            return;
-        }
-        if used + size > MOST_REMEMBERED {
-            // Better none than an old one: newcomers get a cache_miss and ask their backend.
-            tracing::warn!(app = %desk.app().id, channel = %self.name, bytes = used, "cache channels are full: event not remembered");
-            return;
-        }
-        desk.remembered.fetch_add(size, Ordering::AcqRel);
-        let until = now + item.ttl;
-        let (message, data) = (item.message.clone(), item.data.clone());
-        state.remembered = Some(Box::new(Remembered {
-            message,
-            data,
-            until,
-        }));
-        if !std::mem::replace(&mut state.is_due, true) {
-            directory.chores.add(
-                until,
-                Chore::Forget {
-                    desk: desk.clone(),
-                    channel: self.clone(),
-                },
-            );
-        }
-    }
-
-    /// The remembered event may be too old by now.
-    pub(super) fn forget(self: &Arc<Self>, directory: &Directory, desk: &Arc<Desk>, now: Instant) {
-        let mut state = self.state.lock();
-        if let Some(remembered) = &state.remembered {
-            if remembered.until > now {
-                let until = remembered.until;
-                return directory.chores.add(
-                    until,
-                    Chore::Forget {
-                        desk: desk.clone(),
-                        channel: self.clone(),
-                    },
-                );
-            }
-            desk.remembered
-                .fetch_sub(remembered.message.frame().len(), Ordering::AcqRel);
-            state.remembered = None;
-        }
-        state.is_due = false;
-        drop(state);
-        if !self.is_heard() {
-            desk.close(self);
-        }
-    }
-
-    /// Tells the subscribers how many they are, if the app wants that: a few at each change, many now and then.
-    fn tell_count(
-        self: &Arc<Self>,
-        directory: &Directory,
-        desk: &Arc<Desk>,
-        app: &App,
-        state: &mut State,
-        now: Instant,
-    ) {
-        if !app.subscription_count || self.kind.is_presence() || self.is_of_user() {
-            return;
-        }
-        let count = state.occupancy().connections;
-        if count > MANY
-            && let Some(counted) = &mut state.counted
-        {
-            let next = counted.at + COUNT_INTERVAL;
-            if counted.is_due {
-                return;
-            }
-            if next > now {
-                counted.is_due = true;
-                return directory.chores.add(
-                    next,
-                    Chore::Count {
-                        desk: desk.clone(),
-                        channel: self.clone(),
-                    },
-                );
-            }
-        }
-        let is_due = state.counted.as_ref().is_some_and(|counted| counted.is_due);
-        state.counted = (count > MANY || is_due).then(|| Box::new(Counted { at: now, is_due }));
-        self.notify(
-            directory,
-            desk,
-            state,
-            0,
-            &Outgoing::subscription_count(self.name.as_str(), count),
-        );
-    }
-
-    /// The time has come to tell many subscribers their number again.
-    pub(super) fn tell_count_again(
-        self: &Arc<Self>,
-        directory: &Directory,
-        desk: &Arc<Desk>,
-        now: Instant,
-    ) {
-        let mut state = self.state.lock();
-        if let Some(counted) = &mut state.counted {
-            counted.is_due = false;
-        }
-        self.tell_count(directory, desk, &desk.app(), &mut state, now);
     }
 }
 
