@@ -18,6 +18,7 @@ pub mod first_app;
 pub mod limits;
 pub mod listen;
 pub mod logging;
+pub mod memory;
 pub mod run;
 pub mod shutdown;
 pub mod site;

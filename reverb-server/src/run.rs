@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::first_app::FirstAppError;
 use crate::limits::Capacity;
 use crate::listen::{self, ListenError};
+use crate::memory;
 use crate::shutdown::Shutdown;
 use crate::site::Site;
 use crate::startup;
@@ -78,7 +79,10 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let hub = wire(config, capacity)?;
     hub.listen(listener, Site::new(hub.service(), &config.path));
-    stops.await;
+    tokio::select! {
+        () = stops => {}
+        () = memory::give_back(&hub) => {}
+    }
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
     hub.drain(farewell(connections)).await;

@@ -14,7 +14,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
@@ -25,13 +26,10 @@ use crate::hub::{Desk, Hub, PublishError, Shared};
 use crate::protocol::App;
 use crate::protocol::auth::{self, Query};
 use crate::wire::BODY_TIMEOUT;
-use crate::wire::error::ApiError;
+use crate::wire::error::{ApiError, MOST_BODY};
 use crate::wire::upgrade::{Knock, NoHandshake};
 
 pub use crate::wire::{Peer, Secure};
-
-/// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
-const MOST_BODY: usize = 2 << 20;
 
 /// The body of a response: whole from the start.
 #[derive(Debug, Default)]
@@ -336,6 +334,14 @@ impl Action {
 /// As strict as the hub's own door is with a head, also with those that come later on a connection: what a proxy in front
 /// might understand differently is refused.
 fn judge<B>(request: &Request<B>) -> Result<(), ApiError> {
+    let mut codings = request.headers().get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let why = "a body must not be compressed";
+        return Err(ApiError {
+            closes: true,
+            ..ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
+        });
+    }
     let refuse = |why: &str| {
         Err(ApiError {
             closes: true,
@@ -380,19 +386,15 @@ where
         closes: true,
         ..ApiError::new(status, message)
     };
-    let too_large = || {
-        broken(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("a body may have at most {MOST_BODY} bytes"),
-        )
-    };
     if body.size_hint().lower() > MOST_BODY as u64 {
-        return Err(too_large());
+        return Err(ApiError::large_body());
     }
     let collect = Limited::new(body, MOST_BODY).collect();
     match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::large_body())
+        }
         Ok(Err(_)) => Err(broken(StatusCode::BAD_REQUEST, "the body broke off")),
         Err(_) => Err(broken(
             StatusCode::REQUEST_TIMEOUT,

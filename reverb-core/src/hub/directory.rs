@@ -42,6 +42,8 @@ pub(crate) struct Desk {
     pub(super) users: Mutex<Users>,
     /// Bytes of remembered events.
     pub(super) remembered: std::sync::atomic::AtomicUsize,
+    /// When it was last logged that no more can be remembered.
+    pub(super) cache_log: super::Sampled,
     publishes: Mutex<Rate>,
     reads: Mutex<Rate>,
 }
@@ -159,6 +161,7 @@ impl Desk {
             channels: RwLock::default(),
             users: Mutex::default(),
             remembered: Default::default(),
+            cache_log: Default::default(),
             publishes: Mutex::default(),
             reads: Mutex::default(),
         }

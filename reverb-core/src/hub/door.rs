@@ -370,7 +370,7 @@ thread_local! {
 }
 
 /// A response that tells an error.
-fn response(error: &ApiError, closes: bool) -> Frame {
+pub(super) fn response(error: &ApiError, closes: bool) -> Frame {
     let body = error.body();
     let retry = error
         .retry_after

@@ -192,12 +192,13 @@ impl Shard {
 
     /// A request did not come in time.
     fn give_up_on(&mut self, slot: u32, is_begun: bool) {
-        const TIMEOUT: &[u8] =
-            b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         if !is_begun {
             return self.end(slot);
         }
-        self.say(slot, TIMEOUT.into());
+        self.say(
+            slot,
+            super::door::response(&crate::wire::error::ApiError::too_slow(), true),
+        );
         self.start_leaving(slot);
     }
 

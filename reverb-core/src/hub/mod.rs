@@ -296,7 +296,7 @@ impl Shared {
 }
 
 /// Keeps something that may happen all the time to one line of log a second.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Sampled(Mutex<Option<Instant>>);
 
 impl Sampled {

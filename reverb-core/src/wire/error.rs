@@ -8,6 +8,9 @@ use crate::app_store::StoreError;
 use crate::protocol::auth::Unauthorized;
 use crate::protocol::{InvalidEvent, InvalidName, json};
 
+/// Largest body of a request: a batch of ten events of 10 KB, each byte escaped at its worst, and some.
+pub(crate) const MOST_BODY: usize = 2 << 20;
+
 /// What the HTTP API answers when it does not do as asked: a status and, as JSON, the reason.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -57,6 +60,18 @@ impl ApiError {
     pub(crate) fn no_app(id: &str) -> Self {
         let id = id.chars().take(100).collect::<String>();
         Self::new(StatusCode::NOT_FOUND, format!("No app has the id {id:?}"))
+    }
+
+    pub(crate) fn large_body() -> Self {
+        let message = format!("a body may have at most {MOST_BODY} bytes");
+        Self {
+            closes: true,
+            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        }
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")
     }
 
     pub(crate) fn disabled() -> Self {

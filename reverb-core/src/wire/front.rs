@@ -95,6 +95,11 @@ pub(crate) fn read<'a>(
         .strip_prefix(prefix)
         .filter(|inner| inner.starts_with('/'));
     let inner = inner.unwrap_or_default();
+    // Elsewhere it is the site's business.
+    let is_too_large = matches!(length, Length::Known(length) if length > super::error::MOST_BODY);
+    if is_too_large && inner.starts_with("/apps/") {
+        return (input.len(), Request::Refuse(ApiError::large_body()));
+    }
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
         let is_tls = is_trusted && header("x-forwarded-proto").is_some_and(upgrade::is_tls);
         let lines = request.headers.iter();

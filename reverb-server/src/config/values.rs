@@ -10,9 +10,9 @@ pub(super) const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// 0 would be no address: nothing listens there.
 pub(super) const PUBLIC_PORTS: RangeInclusive<u64> = 1..=65_535;
 pub(super) const THREADS: RangeInclusive<u64> = 1..=1024;
-/// Beyond a day clients' timers overflow: pusher-js would ping without a pause.
-pub(super) const DEFERRALS: RangeInclusive<u64> = 0..=60;
 /// Seconds.
+pub(super) const DEFERRALS: RangeInclusive<u64> = 0..=60;
+/// Beyond a day clients' timers overflow: pusher-js would ping without a pause.
 pub(super) const ACTIVITY_TIMEOUTS: RangeInclusive<u64> = 1..=86_400;
 pub(super) const CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;
 

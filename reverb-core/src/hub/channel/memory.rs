@@ -20,8 +20,17 @@ pub(super) struct Remembered {
     pub(super) until: Instant,
 }
 
+/// What a remembered event costs besides its bytes: its channel, with a name and a place in the directory, and the chore
+/// that forgets it. Measured with a million channels of one byte each.
+const REMEMBERED_ENTRY: usize = 384;
+
 /// Most bytes that an app's cache channels may remember together.
 const MOST_REMEMBERED: usize = 64 << 20;
+
+/// What remembering this message takes of [`MOST_REMEMBERED`].
+fn weight(message: &Outgoing) -> usize {
+    message.frame().len() + REMEMBERED_ENTRY
+}
 
 impl Channel {
     /// The JSON of the last event's data, and how long it will be remembered.
@@ -49,15 +58,17 @@ impl Channel {
         let freed = state
             .remembered
             .take()
-            .map_or(0, |old| old.message.frame().len());
+            .map_or(0, |old| weight(&old.message));
         let used = desk.remembered.fetch_sub(freed, Ordering::AcqRel) - freed;
-        let size = item.message.frame().len();
+        let size = weight(&item.message);
         if item.ttl.is_zero() {
             return;
         }
         if used + size > MOST_REMEMBERED {
             // Better none than an old one: newcomers get a cache_miss and ask their backend.
-            tracing::warn!(app = %desk.app().id, channel = %self.name, bytes = used, "cache channels are full: event not remembered");
+            if desk.cache_log.is_due(now) {
+                tracing::warn!(app = %desk.app().id, channel = %self.name, bytes = used, "cache channels are full: event not remembered");
+            }
             return;
         }
         desk.remembered.fetch_add(size, Ordering::AcqRel);
@@ -99,7 +110,7 @@ impl Channel {
                 );
             }
             desk.remembered
-                .fetch_sub(remembered.message.frame().len(), Ordering::AcqRel);
+                .fetch_sub(weight(&remembered.message), Ordering::AcqRel);
             state.remembered = None;
         }
         state.is_due = false;
