@@ -128,12 +128,23 @@ impl HubService {
             query,
             body: &[],
         };
-        // Who does not even claim to be an app's backend is not read further.
-        let (route, app) = match self.admit(inner, &signed).await {
-            Ok(admitted) => admitted,
-            Err(error) => return Err(refuse(body, error).await),
+        // Who does not even claim to be an app's backend is not read further, unless that costs more than it saves.
+        let is_small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
+        let (body, route, app) = if is_small {
+            let body = read_body(body).await?;
+            let (route, app) = self.admit(inner, &signed).await?;
+            (body, route, app)
+        } else {
+            let admitted = async {
+                let (route, app) = self.admit(inner, &signed).await?;
+                signed.check_claims(&app, self.shared.clock.unix_time().as_secs())?;
+                Ok((route, app))
+            };
+            match admitted.await {
+                Ok((route, app)) => (read_body(body).await?, route, app),
+                Err(error) => return Err(refuse(&body, error)),
+            }
         };
-        let body = read_body(body).await?;
         signed.body = &body;
         self.shared.check_signed(&app, &signed)?;
         let desk = self.shared.directory.desk(&app);
@@ -155,7 +166,10 @@ impl HubService {
         if !methods.split(", ").any(|method| method == request.method) {
             return Err(ApiError::not_allowed(methods));
         }
-        let app = self.shared.claimed(route.app.as_deref(), request).await?;
+        let app = self
+            .shared
+            .claimed(route.app.as_deref(), request.query)
+            .await?;
         Ok((route, app))
     }
 
@@ -174,11 +188,11 @@ impl HubService {
                 ApiError::too_often(&format!("reads_per_second is {limit}"), wait)
             })?;
         }
-        let query = Query::parse(query)?;
+        let query = || Query::parse(query);
         let body = match action {
             Action::Publish { is_batch } => return self.publish(app, body, *is_batch).await,
-            Action::Channels => channels::list(desk, &query)?,
-            Action::Channel(name) => channels::one(desk, app, name, &query, now)?,
+            Action::Channels => channels::list(desk, &query()?)?,
+            Action::Channel(name) => channels::one(desk, app, name, &query()?, now)?,
             Action::Users(name) => channels::users(desk, app, name)?,
             Action::Connections => channels::connections(desk),
             Action::Terminate(user) => channels::terminate(&self.shared.directory, desk, user)?,
@@ -362,17 +376,13 @@ fn judge<B>(request: &Request<B>) -> Result<(), ApiError> {
     }
 }
 
-/// Refuses a request whose body was not read. A small one is read after all, so that another request can follow.
-async fn refuse<B>(body: B, error: ApiError) -> ApiError
-where
-    B: http_body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    const SMALL: u64 = 64 * 1024;
-    let is_small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
-    let is_read = body.is_end_stream() || (is_small && read_body(body).await.is_ok());
+/// A body up to this size is read whoever sends it.
+const SMALL: u64 = 64 * 1024;
+
+/// Refuses a request whose body was not read, so that nothing can follow it.
+fn refuse<B: http_body::Body>(body: &B, error: ApiError) -> ApiError {
     ApiError {
-        closes: error.closes || !is_read,
+        closes: error.closes || !body.is_end_stream(),
         ..error
     }
 }
