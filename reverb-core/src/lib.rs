@@ -60,6 +60,9 @@ pub mod session;
 #[cfg(feature = "hub")]
 pub use async_trait::async_trait;
 
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 
 #[cfg(feature = "hub")]
 pub mod app_store;

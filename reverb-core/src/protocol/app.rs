@@ -358,11 +358,11 @@ impl Origins {
 fn host(origin: &str) -> &str {
     let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
     let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim();
     if rest.starts_with('[') {
         return rest.split_inclusive(']').next().unwrap_or_default();
     }
-    rest.split_once(':').map_or(rest, |(host, _)| host)
+    rest.split_once(':').map_or(rest, |(host, _)| host.trim())
 }
 
 /// Whether `host` fits the pattern, where `*` stands for any characters.

@@ -78,6 +78,10 @@ pub(crate) fn read<'a>(
     else {
         return refuse(400, "this is no HTTP request");
     };
+    // Some drop it, some do not. RFC 9112 section 3.2 has none.
+    if target.contains('#') {
+        return refuse(400, "a target must not have a fragment");
+    }
     let length = match judge(&input[..head], request.headers, version) {
         Ok(length) => length,
         Err(why) => return refuse(400, why),
@@ -121,11 +125,13 @@ pub(crate) fn read<'a>(
     let Some((app_id, is_batch)) = publishes(inner) else {
         return (0, Request::Other);
     };
-    let ends = header("connection").is_some_and(|value| !value.eq_ignore_ascii_case("keep-alive"));
-    let asks_for_more = ["expect", "upgrade", "content-encoding"]
-        .iter()
-        .any(|name| header(name).is_some());
-    if method != "POST" || version != 1 || length > MOST_BODY || ends || asks_for_more {
+    // Every line of them, text or not: a list may be spread over several.
+    let asks_for_more = request.headers.iter().any(|header| {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let ends = is("connection") && !header.value.eq_ignore_ascii_case(b"keep-alive");
+        ends || is("expect") || is("upgrade") || is("content-encoding")
+    });
+    if method != "POST" || version != 1 || length > MOST_BODY || asks_for_more {
         return (0, Request::Other);
     }
     let Some(body) = input.get(head..head + length) else {

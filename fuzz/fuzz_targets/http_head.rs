@@ -1,0 +1,2 @@
+#![no_main]
+reverb_fuzz::target!(http_head);
