@@ -3,20 +3,22 @@
 //! In each app a witness sits in every channel from the beginning. What it hears of a presence or cache channel is the
 //! order in which things happened there, and what everybody else heard must be a piece of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
+use crate::actors::{Actor, Backend, Sockets};
 use crate::backend;
-use crate::client::{Client, Log};
+use crate::cast::{CLIENTS, Channel, Tenant, User};
+use crate::client::Client;
 use crate::compare::compare;
-use crate::judge::{Deeds, Life, Published, Terminated, Verdict};
-use crate::script::{CLIENTS, Channel, Op, Pass, Tenant, User};
-use crate::stage::Stage;
-use crate::steps::{publication, users};
+use crate::deeds::{Deeds, Life};
+use crate::figures::{all_info, listed, users};
+use crate::judge::Verdict;
+use crate::script::{BACKENDS, Op, Pass};
+use crate::stage::{Stage, expect, expect_answer};
 
 /// All that takes part.
 struct Play {
@@ -26,8 +28,7 @@ struct Play {
     /// Every connection there was; the witnesses' come first.
     lives: Vec<Life>,
     deeds: Deeds,
-    /// The socket ids of those who are connected, for publishers who leave somebody out.
-    sockets: Arc<Mutex<[Option<String>; CLIENTS]>>,
+    sockets: Sockets,
     burst: usize,
 }
 
@@ -66,7 +67,7 @@ impl Play {
         }
         witness.ping(&self.stage).await;
         witness.await_pongs().await;
-        self.lives.push(life(&witness));
+        self.lives.push(Life::of(&witness));
         self.witnesses.push(witness);
     }
 
@@ -79,19 +80,18 @@ impl Play {
                 number,
                 stage: self.stage.clone(),
                 client: self.clients[number].take(),
-                lives: Vec::new(),
                 sockets: self.sockets.clone(),
-                said: 0,
                 burst: self.burst,
             };
             clients.push(tokio::spawn(actor.act(ops)));
         }
         let mut backends = Vec::new();
-        for number in 0..3 {
-            let ops = chosen(
-                burst,
-                |op| matches!(op, Op::Publish { backend, .. } if *backend == number),
-            );
+        // One more does what does not publish.
+        for number in 0..=BACKENDS {
+            let ops = chosen(burst, |op| match op {
+                Op::Publish { backend, .. } => *backend == number,
+                _ => number == BACKENDS,
+            });
             let backend = Backend {
                 stage: self.stage.clone(),
                 sockets: self.sockets.clone(),
@@ -99,15 +99,6 @@ impl Play {
             };
             backends.push(tokio::spawn(backend.act(ops)));
         }
-        let others = chosen(burst, |op| {
-            matches!(op, Op::Terminate { .. } | Op::Ask { .. })
-        });
-        let backend = Backend {
-            stage: self.stage.clone(),
-            sockets: self.sockets.clone(),
-            burst: self.burst,
-        };
-        backends.push(tokio::spawn(backend.act(others)));
         for (number, actor) in clients.into_iter().enumerate() {
             let (client, lives) = actor.await.expect("no client panics");
             self.clients[number] = client;
@@ -115,15 +106,14 @@ impl Play {
         }
         for backend in backends {
             let deeds = backend.await.expect("no backend panics");
-            self.deeds.published.extend(deeds.published);
-            self.deeds.terminated.extend(deeds.terminated);
+            self.deeds.add(deeds.map_err(TestCaseError::fail)?);
         }
-        self.settle().await;
+        self.settle().await?;
         self.judge().await
     }
 
     /// Waits until everybody who left is gone, everybody has heard everything, and absences have been told.
-    async fn settle(&mut self) {
+    async fn settle(&mut self) -> Result<(), TestCaseError> {
         self.hear_all().await;
         // The terminated have heard so by now.
         for client in &mut self.clients {
@@ -131,24 +121,20 @@ impl Play {
         }
         let open = self.clients.iter().flatten().count() + self.witnesses.len();
         self.stage.await_connections(open as u64).await;
+        self.deeds.settled.push(self.stage.stamp());
         self.hear_all().await;
-        let online: BTreeSet<(Tenant, String)> = self.verdicts().map_or_else(
-            // The judge will say it again, to those who listen.
-            |_| BTreeSet::new(),
-            |verdicts| {
-                verdicts
-                    .iter()
-                    .filter(|verdict| verdict.is_open)
-                    .filter_map(Verdict::online)
-                    .collect()
-            },
-        );
-        if !online.is_empty() {
-            // The witnesses keep every channel known.
-            let channels = Tenant::ALL.len() * Channel::ALL.len() + online.len();
-            self.stage.pass(Pass::Absence.length(), channels).await;
-        }
+        // What is wrong already might have us wait in vain.
+        let verdicts = self.compare()?;
+        let online: BTreeSet<(Tenant, String)> = verdicts
+            .iter()
+            .filter(|verdict| verdict.is_open)
+            .filter_map(Verdict::online)
+            .collect();
+        // The witnesses keep every channel known.
+        let channels = Tenant::ALL.len() * Channel::ALL.len() + online.len();
+        self.stage.pass(Pass::Absence.length(), channels).await;
         self.hear_all().await;
+        Ok(())
     }
 
     async fn hear_all(&mut self) {
@@ -161,17 +147,19 @@ impl Play {
         self.stage.settle(&mut everybody).await;
     }
 
-    fn verdicts(&self) -> Result<Vec<Verdict>, String> {
-        self.lives
-            .iter()
-            .map(|life| Verdict::on(life, &self.deeds))
-            .collect()
+    /// Looks for contradictions in what each heard, and among them.
+    fn compare(&self) -> Result<Vec<Verdict>, TestCaseError> {
+        let verdicts = self.lives.iter().map(|life| Verdict::on(life, &self.deeds));
+        let verdicts: Vec<Verdict> = verdicts
+            .collect::<Result<_, _>>()
+            .map_err(TestCaseError::fail)?;
+        compare(&verdicts, &self.deeds).map_err(TestCaseError::fail)?;
+        Ok(verdicts)
     }
 
-    /// Looks for contradictions in what each heard, among them, and with what the HTTP API says.
+    /// Looks for contradictions in all that was heard, and with what the HTTP API says.
     async fn judge(&self) -> Result<(), TestCaseError> {
-        let verdicts = self.verdicts().map_err(TestCaseError::fail)?;
-        compare(&verdicts, &self.deeds).map_err(TestCaseError::fail)?;
+        let verdicts = self.compare()?;
         for app in Tenant::ALL {
             let here: Vec<&Verdict> = verdicts
                 .iter()
@@ -182,88 +170,78 @@ impl Play {
         Ok(())
     }
 
+    /// Compares what the HTTP API says of an app, and what its clients believe, with where its connections are.
     async fn check_figures(&self, app: Tenant, here: &[&Verdict]) -> Result<(), TestCaseError> {
         let get = async |path: &str, query: &[(&str, &str)]| {
             backend::get(&self.stage, self.stage.app(app), path, query).await
         };
+        let seats = |channel: Channel| {
+            let seats = here.iter().flat_map(|verdict| verdict.seats());
+            seats.filter(move |sitting| sitting.channel == channel.name())
+        };
+        // The witness sits everywhere, so every channel is occupied.
+        let of_app = app.id();
         let list = get("channels", &[("info", "subscription_count")]).await;
-        let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
-        for sitting in here.iter().flat_map(|verdict| verdict.seats()) {
-            if Channel::of(&sitting.channel).is_some() {
-                *expected.entry(&sitting.channel).or_default() += 1;
-            }
-        }
-        let expected: Value = expected
-            .iter()
-            .map(|(channel, count)| ((*channel).to_owned(), json!({"subscription_count": count})))
-            .collect::<serde_json::Map<_, _>>()
-            .into();
-        prop_assert_eq!(&list["channels"], &expected, "GET channels of {:?}", app);
-        for channel in Channel::ALL
-            .into_iter()
-            .filter(|channel| channel.is_presence())
-        {
-            let present: BTreeSet<String> = here
-                .iter()
-                .flat_map(|verdict| verdict.seats())
-                .filter(|sitting| sitting.channel == channel.name())
-                .filter_map(|sitting| sitting.user.clone())
-                .collect();
-            let found = get(&format!("channels/{}/users", channel.name()), &[]).await;
-            prop_assert_eq!(&users(&found), &present, "GET users of {:?}", channel);
-            for verdict in here {
-                for sitting in verdict
-                    .seats()
-                    .filter(|sitting| sitting.channel == channel.name())
-                {
-                    let known: BTreeSet<String> = sitting.members.keys().cloned().collect();
-                    prop_assert_eq!(
+        let counts = Channel::ALL.map(|channel| {
+            (
+                channel,
+                json!({"subscription_count": seats(channel).count()}),
+            )
+        });
+        expect_answer(
+            &format!("the channels of {of_app}"),
+            list,
+            listed(counts.into_iter()),
+        )?;
+        let connections = get("connections", &[]).await;
+        let what = format!("the connections of {of_app}");
+        expect_answer(&what, connections, json!({"connections": here.len()}))?;
+        for channel in Channel::ALL {
+            let path = format!("channels/{}", channel.name());
+            let what = format!("{path} of {of_app}");
+            let mut info = json!({
+                "occupied": true,
+                "subscription_count": seats(channel).count(),
+            });
+            if channel.is_presence() {
+                let present = seats(channel).filter_map(|sitting| sitting.user.as_ref());
+                let present: BTreeSet<&String> = present.collect();
+                info["user_count"] = present.len().into();
+                let found = get(&format!("{path}/users"), &[]).await;
+                let ids = present.iter().map(|user| (*user).clone()).collect();
+                expect(&format!("the users of {what}"), users(&found), Some(ids))?;
+                for sitting in seats(channel) {
+                    let known: BTreeSet<&String> = sitting.members.keys().collect();
+                    expect(
+                        &format!("whom {:?} sees in {what}", sitting.user),
                         &known,
                         &present,
-                        "whom {} sees in {:?}",
-                        verdict.name,
-                        channel
-                    );
+                    )?;
                 }
             }
-        }
-        for channel in Channel::ALL
-            .into_iter()
-            .filter(|channel| channel.is_cache())
-        {
-            let found = get(
-                &format!("channels/{}", channel.name()),
-                &[("info", "cache")],
-            )
-            .await;
-            let last = here[0].last_published(channel.name());
-            // Nothing may have been published for longer than it is remembered.
-            if !found["cache"].is_null() {
-                prop_assert_eq!(
-                    found["cache"]["data"].as_str(),
-                    last,
-                    "what {:?} remembers",
-                    channel
-                );
+            if channel.is_cache() {
+                info["cache"] = self.remembered(app, here[0].last_published(channel.name()));
             }
+            let found = get(&path, &[("info", all_info(channel))]).await;
+            expect_answer(&what, found, info)?;
         }
-        let online: BTreeSet<String> = here
-            .iter()
-            .filter_map(|verdict| verdict.online())
-            .map(|(_, user)| user)
-            .collect();
+        let online = here.iter().filter_map(|verdict| verdict.online());
+        let online: BTreeSet<String> = online.map(|(_, user)| user).collect();
         for verdict in here {
             for (user, is_online) in &verdict.watched {
-                prop_assert_eq!(
-                    *is_online,
-                    Some(online.contains(user)),
-                    "{} watches {}",
-                    verdict.name,
-                    user
-                );
+                let what = format!("whether {user} is online for {}", verdict.name);
+                expect(&what, *is_online, Some(online.contains(user)))?;
             }
         }
         Ok(())
+    }
+
+    /// What is said of a cache channel in which this was published last. No script is long enough for it to be forgotten.
+    fn remembered(&self, app: Tenant, last: Option<&str>) -> Value {
+        last.map_or(Value::Null, |data| {
+            let until = self.deeds.published[data].time + app.memory();
+            json!({"data": data, "ttl": (until - self.stage.now()).as_secs()})
+        })
     }
 
     /// Everybody leaves at the same time, every other one without a word.
@@ -293,148 +271,4 @@ impl Play {
 
 fn chosen(burst: &[Op], is_theirs: impl Fn(&Op) -> bool) -> Vec<Op> {
     burst.iter().filter(|op| is_theirs(op)).cloned().collect()
-}
-
-fn life(client: &Client) -> Life {
-    Life {
-        app: client.app,
-        name: client.label.clone(),
-        socket_id: client.socket_id.clone(),
-        log: client.log.clone(),
-    }
-}
-
-/// A client that does its part of a burst.
-struct Actor {
-    number: usize,
-    stage: Arc<Stage>,
-    client: Option<Client>,
-    lives: Vec<Life>,
-    sockets: Arc<Mutex<[Option<String>; CLIENTS]>>,
-    said: usize,
-    burst: usize,
-}
-
-impl Actor {
-    async fn act(mut self, ops: Vec<Op>) -> (Option<Client>, Vec<Life>) {
-        for op in ops {
-            self.perform(op).await;
-        }
-        if let Some(client) = &mut self.client {
-            client.ping(&self.stage).await;
-            client.await_pongs().await;
-        }
-        (self.client, self.lives)
-    }
-
-    /// Nothing but connecting waits for an answer; a ping marks where each unanswered command was done.
-    async fn perform(&mut self, op: Op) {
-        let Self { stage, .. } = self;
-        let mut client = match self
-            .client
-            .take()
-            .filter(|client| client.log.closed().is_none())
-        {
-            Some(client) => client,
-            None => {
-                let client = Client::connect(stage, self.number, Tenant::of(self.number)).await;
-                self.lives.push(life(&client));
-                self.sockets.lock().expect("nobody panics here")[self.number] =
-                    Some(client.socket_id.clone());
-                client
-            }
-        };
-        match op {
-            Op::Close { .. } => return drop::<Arc<Log>>(client.close(stage).await),
-            Op::Drop { .. } => return drop(client.hang_up(stage)),
-            Op::Subscribe { channel, user, .. } => client.subscribe(stage, channel, user).await,
-            Op::Flap { channel, user, .. } => client.flap(stage, channel, user).await,
-            Op::Unsubscribe { channel, .. } => {
-                client.unsubscribe(stage, channel).await;
-                client.ping(stage).await;
-            }
-            Op::SignIn { user, watches, .. } => client.sign_in(stage, user, &watches).await,
-            Op::Whisper { channel, .. } => {
-                self.said += 1;
-                let data = format!("whisper:{}:{}:{:04}", self.number, self.burst, self.said);
-                client.whisper(stage, channel, &data).await;
-                client.ping(stage).await;
-            }
-            _ => {}
-        }
-        self.client = Some(client);
-    }
-}
-
-/// A backend that does its part of a burst.
-struct Backend {
-    stage: Arc<Stage>,
-    sockets: Arc<Mutex<[Option<String>; CLIENTS]>>,
-    burst: usize,
-}
-
-impl Backend {
-    async fn act(self, ops: Vec<Op>) -> Deeds {
-        let Self { stage, .. } = &self;
-        let mut deeds = Deeds::default();
-        for (n, op) in ops.into_iter().enumerate() {
-            match op {
-                Op::Publish {
-                    app,
-                    backend,
-                    to,
-                    except,
-                } => {
-                    let data = format!("event:{}:{backend}:{}:{n:04}", app.id(), self.burst);
-                    let except = except.and_then(|client| {
-                        self.sockets.lock().expect("nobody panics here")[client].clone()
-                    });
-                    let body = publication(&data, &to, except.as_deref());
-                    let begun = stage.stamp();
-                    backend::post(stage, stage.app(app), "events", &body).await;
-                    let done = stage.stamp();
-                    let to = to.iter().map(|target| target.name()).collect();
-                    deeds.published.insert(
-                        data,
-                        Published {
-                            app,
-                            to,
-                            except,
-                            begun,
-                            done,
-                        },
-                    );
-                }
-                Op::Terminate { app, user } => {
-                    let path = format!(
-                        "users/{}/terminate_connections",
-                        backend::escaped(user.id())
-                    );
-                    let begun = stage.stamp();
-                    backend::post(stage, stage.app(app), &path, &json!({})).await;
-                    deeds.terminated.push(Terminated {
-                        app,
-                        user: user.id().to_owned(),
-                        begun,
-                    });
-                }
-                Op::Ask { app } => {
-                    let query = [
-                        ("filter_by_prefix", "presence-"),
-                        ("info", "user_count,subscription_count"),
-                    ];
-                    let list = backend::get(stage, stage.app(app), "channels", &query).await;
-                    for (channel, figures) in list["channels"].as_object().expect("an object") {
-                        let count = |name: &str| figures[name].as_u64().expect("a number");
-                        let is_sane =
-                            (1..=count("subscription_count")).contains(&count("user_count"));
-                        assert!(is_sane, "{channel}: {figures}");
-                    }
-                    backend::get(stage, stage.app(app), "channels/presence-room/users", &[]).await;
-                }
-                _ => {}
-            }
-        }
-        deeds
-    }
 }

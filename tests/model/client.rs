@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::cast::{CLIENTS, Channel, Named, Tenant, User};
 use crate::heard::Heard;
-use crate::script::{Channel, Tenant, User};
 use crate::stage::{Stage, in_time};
 
 /// One connection. Dropping it drops the socket.
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     reader: JoinHandle<()>,
     /// For presence and sign-in: what a user's info says, so that it shows whose came first.
     pub(crate) label: String,
+    /// Before it connected, and when it was greeted, in [`Stage::stamp`]s.
+    pub(crate) came: (u64, u64),
 }
 
 /// What a connection said and heard.
@@ -133,7 +135,11 @@ impl Log {
 impl Client {
     /// Connects and waits for the greeting.
     pub(crate) async fn connect(stage: &Arc<Stage>, number: usize, app: Tenant) -> Self {
-        let label = format!("client {number}");
+        let label = match number {
+            CLIENTS => format!("{}'s witness", app.id()),
+            _ => Named(number).to_string(),
+        };
+        let knocked = stage.stamp();
         in_time(&format!("the greeting of {label}"), async {
             let socket = TcpStream::connect(stage.at).await.expect("the hub listens");
             socket.set_nodelay(true).expect("a setting");
@@ -158,6 +164,7 @@ impl Client {
                 log,
                 reader,
                 label,
+                came: (knocked, stage.stamp()),
             }
         })
         .await

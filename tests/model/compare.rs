@@ -1,14 +1,17 @@
 //! What all connections have been through, beside each other.
 
+use crate::cast::Channel;
+use crate::client::Said;
+use crate::deeds::Deeds;
 use crate::heard::Heard;
-use crate::judge::{Deeds, Verdict};
-use crate::script::Channel;
+use crate::judge::Verdict;
 use crate::sitting::Sitting;
 
-/// Compares what all connections have been through. The first two are the witnesses.
+/// Compares what all connections have been through. The first ones are the witnesses, in the order of the apps.
 pub(crate) fn compare(verdicts: &[Verdict], deeds: &Deeds) -> Result<(), String> {
     for verdict in verdicts {
         verdict.check_events(verdicts, deeds)?;
+        verdict.check_whispers(verdicts)?;
         verdict.check_end(deeds)?;
         let witness = &verdicts[verdict.app as usize];
         for sitting in &verdict.sittings {
@@ -27,15 +30,22 @@ pub(crate) fn compare(verdicts: &[Verdict], deeds: &Deeds) -> Result<(), String>
                 .flat_map(Verdict::seats)
                 .filter(|seat| seat.channel == sitting.channel)
                 .count();
-            if sitting.count.is_some_and(|told| told != count as u64) {
+            let counts = |channel: Channel| verdict.app.counts(channel);
+            let expected = Channel::of(&sitting.channel)
+                .filter(|channel| counts(*channel))
+                .map(|_| count as u64);
+            if sitting.count != expected {
                 return Err(format!(
-                    "{} was told of {:?} in {}, there are {count}",
+                    "{} was told of {:?} subscribers to {}, and should know of {expected:?}",
                     verdict.name, sitting.count, sitting.channel
                 ));
             }
         }
     }
-    Ok(())
+    deeds
+        .told
+        .iter()
+        .try_for_each(|tally| tally.check(verdicts, deeds))
 }
 
 impl Verdict {
@@ -71,6 +81,38 @@ impl Verdict {
                             self.name, whisper.data, sitting.channel
                         ));
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every client event it heard was sent by another client of its app in that channel, under its own name.
+    fn check_whispers(&self, all: &[Self]) -> Result<(), String> {
+        let of_app = || {
+            all.iter()
+                .filter(|other| other.app == self.app && other.socket_id != self.socket_id)
+        };
+        for sitting in &self.sittings {
+            for (data, user) in &sitting.whispers {
+                let is_this =
+                    |channel: &str, said: &str| channel == sitting.channel && said == data;
+                let is_sent = of_app().flat_map(|other| &other.whispers).any(|whisper| {
+                    is_this(&whisper.channel, &whisper.data) && whisper.user == *user
+                });
+                // Whoever has hung up never heard of the seat from which it spoke, nor as whom.
+                let is_last_word = || {
+                    let pending = of_app().flat_map(|other| &other.pending);
+                    pending.clone().any(|(_, said)| {
+                        matches!(said, Said::Whisper(channel, said) if is_this(channel.name(), said)
+                            && channel.is_presence() == user.is_some())
+                    })
+                };
+                if !is_sent && !is_last_word() {
+                    return Err(format!(
+                        "{} heard {data} by {user:?} in {}, and nobody there said it",
+                        self.name, sitting.channel
+                    ));
                 }
             }
         }
@@ -137,7 +179,7 @@ impl Verdict {
             _ => true,
         };
         for (n, segment) in sitting.segments.iter().enumerate() {
-            let goes_on = self.is_open && !sitting.is_over && n + 1 == sitting.segments.len();
+            let goes_on = self.is_open && !sitting.is_over() && n + 1 == sitting.segments.len();
             let mut members = all.members.clone();
             let mut cached = None;
             let fits = (0..=all.items.len()).any(|start| {

@@ -1,42 +1,42 @@
-//! [`World`]: the model. It foretells what everybody hears of an operation, and what the HTTP API says afterwards.
+//! [`World`]: the model. It foretells what everybody hears of an operation; `figures` adds what the HTTP API says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cast::{CLIENTS, Channel, Named, Target, Tenant, User};
 use crate::heard::{Heard, Members};
-use crate::script::{CACHE_SECONDS, CLIENTS, Channel, Target, Tenant, User};
 
-/// Both apps and all clients, as they should be.
+/// All apps and all clients, as they should be.
 #[derive(Default)]
 pub(crate) struct World {
-    now: Duration,
-    apps: [App; 2],
-    clients: [Option<Connected>; CLIENTS],
+    pub(crate) now: Duration,
+    pub(crate) apps: [App; 3],
+    pub(crate) clients: [Option<Connected>; CLIENTS],
     /// What each client hears of the operation that is under way.
     heard: [Vec<Heard>; CLIENTS],
 }
 
 #[derive(Default)]
-struct App {
-    channels: BTreeMap<Channel, Occupied>,
+pub(crate) struct App {
+    pub(crate) channels: BTreeMap<Channel, Occupied>,
     watched: BTreeMap<User, Watched>,
 }
 
 #[derive(Default)]
-struct Occupied {
+pub(crate) struct Occupied {
     /// Clients, and as whom they sit here.
-    seats: BTreeMap<usize, Option<User>>,
+    pub(crate) seats: BTreeMap<usize, Option<User>>,
     /// Users with what their first connection said of them.
-    members: BTreeMap<User, String>,
-    cached: Option<Cached>,
+    pub(crate) members: BTreeMap<User, String>,
+    pub(crate) cached: Option<Cached>,
 }
 
-struct Cached {
+pub(crate) struct Cached {
     event: Heard,
-    data: String,
-    until: Duration,
+    pub(crate) data: String,
+    pub(crate) until: Duration,
 }
 
 /// A user whom somebody watches.
@@ -47,7 +47,7 @@ struct Watched {
 }
 
 #[derive(Default)]
-struct Connected {
+pub(crate) struct Connected {
     user: Option<User>,
     watches: Vec<User>,
 }
@@ -119,7 +119,7 @@ impl World {
             if here.members.len() >= app.most_members() {
                 return self.refuse(client, channel, 4100, 4100);
             }
-            let info = json!({"from": format!("client {client}")}).to_string();
+            let info = json!({"from": Named(client).to_string()}).to_string();
             here.members.insert(user, info.clone());
             let (channel, user) = (channel.name().to_owned(), user.id().to_owned());
             added = Some(Heard::Added {
@@ -179,6 +179,7 @@ impl World {
             };
             return self.heard[client].push(heard);
         }
+        let watches = if app.has_watchlists() { watches } else { &[] };
         connected.user = Some(user);
         connected.watches = watches.to_vec();
         self.heard[client].push(Heard::SignedIn(user.id().to_owned()));
@@ -214,7 +215,7 @@ impl World {
     /// A client event that carries this data.
     pub(crate) fn whisper(&mut self, client: usize, channel: Channel, data: &str) {
         let app = Tenant::of(client);
-        if app == Tenant::Shop && !channel.is_signed() {
+        if !app.allows_whispers(channel) {
             return self.heard[client].push(Heard::Error(Some(4301)));
         }
         let here = self.apps[app as usize].channels.entry(channel).or_default();
@@ -238,47 +239,41 @@ impl World {
             .for_each(|other| self.heard[other].push(event.clone()));
     }
 
-    /// A backend publishes; the answer, if it asks for figures, is returned.
+    /// A backend publishes an event; the figures of its target are returned.
     pub(crate) fn publish(
         &mut self,
         app: Tenant,
-        to: &[Target],
+        target: Target,
         except: Option<usize>,
         data: &str,
     ) -> Value {
-        let mut figures = json!({});
-        for target in to {
-            let event = Heard::Event {
-                channel: target.name(),
-                name: "published".to_owned(),
-                data: data.to_owned(),
-                user: None,
-            };
-            let mut receivers = match target {
-                Target::Channel(channel) => {
-                    let until = self.now + Duration::from_secs(CACHE_SECONDS.into());
-                    let here = self.apps[app as usize]
-                        .channels
-                        .entry(*channel)
-                        .or_default();
-                    if channel.is_cache() {
-                        here.cached = Some(Cached {
-                            event: event.clone(),
-                            data: data.to_owned(),
-                            until,
-                        });
-                    }
-                    figures[channel.name()] = here.figures(*channel);
-                    here.seats.keys().copied().collect()
+        let event = Heard::Event {
+            channel: target.name(),
+            name: "published".to_owned(),
+            data: data.to_owned(),
+            user: None,
+        };
+        let (receivers, figures) = match target {
+            Target::Channel(channel) => {
+                let until = self.now + app.memory();
+                let here = self.apps[app as usize].channels.entry(channel).or_default();
+                if channel.is_cache() {
+                    here.cached = Some(Cached {
+                        event: event.clone(),
+                        data: data.to_owned(),
+                        until,
+                    });
                 }
-                Target::User(user) => self.connections_of(app, *user),
-            };
-            receivers.retain(|receiver| Some(*receiver) != except);
-            receivers
-                .into_iter()
-                .for_each(|receiver| self.heard[receiver].push(event.clone()));
+                (here.seats.keys().copied().collect(), here.figures(channel))
+            }
+            Target::User(user) => (self.connections_of(app, user), json!({})),
+        };
+        for receiver in receivers {
+            if Some(receiver) != except {
+                self.heard[receiver].push(event.clone());
+            }
         }
-        json!({"channels": figures})
+        figures
     }
 
     /// Which clients are closed when this user is terminated. They leave.
@@ -314,70 +309,6 @@ impl World {
         }
     }
 
-    pub(crate) fn is_connected(&self, client: usize) -> bool {
-        self.clients[client].is_some()
-    }
-
-    /// How many connections are open.
-    pub(crate) fn connections(&self) -> usize {
-        self.clients.iter().flatten().count()
-    }
-
-    /// How many channels the hub has to know of.
-    pub(crate) fn channels(&self) -> usize {
-        let of_app = |app: Tenant| {
-            let channels = self.apps[app as usize].channels.values();
-            let known = channels
-                .filter(|here| !here.seats.is_empty() || here.cached.is_some())
-                .count();
-            known
-                + User::ALL
-                    .iter()
-                    .filter(|user| self.is_signed_in(app, **user))
-                    .count()
-        };
-        Tenant::ALL.into_iter().map(of_app).sum()
-    }
-
-    /// The answer to `GET channels` with the figures.
-    pub(crate) fn list(&self, app: Tenant, prefix: &str) -> Value {
-        let mut list = json!({});
-        for (channel, here) in &self.apps[app as usize].channels {
-            if channel.name().starts_with(prefix) && !here.seats.is_empty() {
-                list[channel.name()] = match prefix {
-                    "" => json!({"subscription_count": here.seats.len()}),
-                    _ => here.figures(*channel),
-                };
-            }
-        }
-        json!({"channels": list})
-    }
-
-    /// The answer to `GET channels/{name}` with everything the channel has.
-    pub(crate) fn info(&self, app: Tenant, channel: Channel) -> Value {
-        let nobody = Occupied::default();
-        let here = self.apps[app as usize]
-            .channels
-            .get(&channel)
-            .unwrap_or(&nobody);
-        let mut info = here.figures(channel);
-        info["occupied"] = (!here.seats.is_empty()).into();
-        if channel.is_cache() {
-            info["cache"] = here.cached.as_ref().map_or(
-                Value::Null,
-                |cached| json!({"data": cached.data, "ttl": (cached.until - self.now).as_secs()}),
-            );
-        }
-        info
-    }
-
-    /// The ids in the answer to `GET channels/{name}/users`.
-    pub(crate) fn users(&self, app: Tenant, channel: Channel) -> BTreeSet<String> {
-        let here = self.apps[app as usize].channels.get(&channel);
-        let members = here.into_iter().flat_map(|here| here.members.keys());
-        members.map(|user| user.id().to_owned()).collect()
-    }
-
     fn connections_of(&self, app: Tenant, user: User) -> Vec<usize> {
         let is_theirs = |client: &usize| {
             let connected = self.clients[*client].as_ref();
@@ -387,7 +318,7 @@ impl World {
         (0..CLIENTS).filter(is_theirs).collect()
     }
 
-    fn is_signed_in(&self, app: Tenant, user: User) -> bool {
+    pub(crate) fn is_signed_in(&self, app: Tenant, user: User) -> bool {
         !self.connections_of(app, user).is_empty()
     }
 
@@ -432,7 +363,7 @@ impl World {
     }
 
     fn tell_count(&mut self, app: Tenant, channel: Channel) {
-        if app.counts() && !channel.is_presence() {
+        if app.counts(channel) {
             let count = self.apps[app as usize].channels[&channel].seats.len() as u64;
             self.tell(
                 app,
@@ -443,15 +374,5 @@ impl World {
                 },
             );
         }
-    }
-}
-
-impl Occupied {
-    fn figures(&self, channel: Channel) -> Value {
-        let mut figures = json!({"subscription_count": self.seats.len()});
-        if channel.is_presence() {
-            figures["user_count"] = self.members.len().into();
-        }
-        figures
     }
 }

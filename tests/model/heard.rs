@@ -45,6 +45,8 @@ pub(crate) enum Heard {
     },
     /// With the code of the close frame, if there was one.
     Closed(Option<u16>),
+    /// What cannot be understood.
+    Nonsense(String),
 }
 
 /// Users of a presence channel, with what is known of each.
@@ -65,126 +67,147 @@ impl Heard {
         }
     }
 
-    /// Reads a message; a list of users on- and offline becomes one item each.
+    /// Reads a message; a list of users on- and offline becomes one item each. What is not exactly as it should be, with
+    /// nothing left out and nothing more, is [`Self::Nonsense`].
     pub(crate) fn read(text: &str) -> Vec<Self> {
-        let message: Value = serde_json::from_str(text).expect("the hub sends JSON");
-        let field = |name: &str| message[name].as_str().map(str::to_owned);
-        let channel = || field("channel").unwrap_or_else(|| panic!("no channel: {text}"));
-        let data = || {
-            let data = field("data").unwrap_or_else(|| panic!("the data must be text: {text}"));
-            serde_json::from_str::<Value>(&data)
-                .unwrap_or_else(|_| panic!("no JSON in the data: {text}"))
+        Self::parse(text).unwrap_or_else(|| vec![Self::Nonsense(text.to_owned())])
+    }
+
+    fn parse(text: &str) -> Option<Vec<Self>> {
+        let message: Value = serde_json::from_str(text).ok()?;
+        let event = message["event"].as_str()?;
+        let data = &message["data"];
+        let parts: &[&str] = match event {
+            "pusher:pong" | "pusher:error" | "pusher:signin_success" => &["event", "data"],
+            "pusher_internal:watchlist_events" => &["event", "data"],
+            _ if message.get("user_id").is_some() => &["event", "channel", "data", "user_id"],
+            _ => &["event", "channel", "data"],
         };
-        let text_of = |value: &Value| {
-            value
-                .as_str()
-                .unwrap_or_else(|| panic!("no text: {text}"))
-                .to_owned()
-        };
-        let event = field("event").expect("an event's name");
-        let heard = match &*event {
-            "pusher:pong" => Self::Pong,
-            "pusher:error" => Self::Error(message["data"]["code"].as_u64()),
-            "pusher_internal:subscription_succeeded" => {
-                let members = if channel().starts_with("presence-") {
-                    members(&data())
-                } else {
-                    Members::new()
-                };
-                Self::Joined {
-                    channel: channel(),
-                    members,
-                }
+        consists_of(&message, parts)?;
+        let channel = || text_of(&message["channel"]);
+        let heard = match event {
+            "pusher:pong" => {
+                consists_of(data, &[])?;
+                Self::Pong
+            }
+            "pusher:error" => {
+                consists_of(data, &["code", "message"])?;
+                text_of(&data["message"])?;
+                Self::Error(data["code"].as_u64())
             }
             "pusher:subscription_error" => {
-                let status = message["data"]["status"].as_u64().expect("a status");
+                consists_of(data, &["type", "error", "status"])?;
                 Self::Refused {
-                    channel: channel(),
-                    status,
+                    channel: channel()?,
+                    status: data["status"].as_u64()?,
                 }
             }
-            "pusher:cache_miss" => Self::Missed { channel: channel() },
+            "pusher:signin_success" => {
+                consists_of(data, &["user_data"])?;
+                Self::SignedIn(text_of(&within(&data["user_data"])?["id"])?)
+            }
+            "pusher_internal:watchlist_events" => return watched(&within(data)?),
+            "pusher_internal:subscription_succeeded" => Self::Joined {
+                channel: channel()?,
+                members: members(&channel()?, &within(data)?)?,
+            },
+            "pusher:cache_miss" => {
+                consists_of(&within(data)?, &[])?;
+                Self::Missed {
+                    channel: channel()?,
+                }
+            }
             "pusher_internal:subscription_count" => {
-                let count = data()["subscription_count"].as_u64().expect("a count");
+                let data = within(data)?;
+                consists_of(&data, &["subscription_count"])?;
                 Self::Count {
-                    channel: channel(),
-                    count,
+                    channel: channel()?,
+                    count: data["subscription_count"].as_u64()?,
                 }
             }
             "pusher_internal:member_added" => {
-                let data = data();
-                let (user, info) = (text_of(&data["user_id"]), data["user_info"].to_string());
+                let data = within(data)?;
+                consists_of(&data, &["user_id", "user_info"])?;
                 Self::Added {
-                    channel: channel(),
-                    user,
-                    info,
+                    channel: channel()?,
+                    user: text_of(&data["user_id"])?,
+                    info: data["user_info"].to_string(),
                 }
             }
-            "pusher_internal:member_removed" => Self::Removed {
-                channel: channel(),
-                user: text_of(&data()["user_id"]),
+            "pusher_internal:member_removed" => {
+                let data = within(data)?;
+                consists_of(&data, &["user_id"])?;
+                Self::Removed {
+                    channel: channel()?,
+                    user: text_of(&data["user_id"])?,
+                }
+            }
+            "published" | "client-whisper" => Self::Event {
+                channel: channel()?,
+                name: event.to_owned(),
+                data: text_of(data)?,
+                user: match message.get("user_id") {
+                    Some(user) => Some(text_of(user)?),
+                    None => None,
+                },
             },
-            "pusher:signin_success" => {
-                let user_data: Value =
-                    serde_json::from_str(&text_of(&message["data"]["user_data"])).expect("JSON");
-                Self::SignedIn(text_of(&user_data["id"]))
-            }
-            "pusher_internal:watchlist_events" => {
-                let users = |group: &Value| -> Vec<Self> {
-                    let ids = group["user_ids"].as_array().expect("ids").iter();
-                    match group["name"].as_str() {
-                        Some("online") => ids.map(|id| Self::Online(text_of(id))).collect(),
-                        Some("offline") => ids.map(|id| Self::Offline(text_of(id))).collect(),
-                        _ => panic!("neither online nor offline: {text}"),
-                    }
-                };
-                return data()["events"]
-                    .as_array()
-                    .expect("a list")
-                    .iter()
-                    .flat_map(users)
-                    .collect();
-            }
-            _ => {
-                let data = field("data").unwrap_or_else(|| panic!("the data must be text: {text}"));
-                Self::Event {
-                    channel: channel(),
-                    name: event,
-                    data,
-                    user: field("user_id"),
-                }
-            }
+            _ => return None,
         };
-        vec![heard]
+        Some(vec![heard])
     }
 }
 
-/// Count, list and object of a snapshot must name the same users.
-fn members(data: &Value) -> Members {
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// The JSON in a text.
+fn within(text: &Value) -> Option<Value> {
+    serde_json::from_str(text.as_str()?).ok()
+}
+
+/// It must be an object with these keys and no others.
+fn consists_of(value: &Value, keys: &[&str]) -> Option<()> {
+    let object = value.as_object()?;
+    let is_so = object.len() == keys.len() && keys.iter().all(|key| object.contains_key(*key));
+    is_so.then_some(())
+}
+
+/// What watchers are told.
+fn watched(data: &Value) -> Option<Vec<Heard>> {
+    consists_of(data, &["events"])?;
+    let mut all = Vec::new();
+    for group in data["events"].as_array()? {
+        consists_of(group, &["name", "user_ids"])?;
+        for id in group["user_ids"].as_array()? {
+            all.push(match group["name"].as_str()? {
+                "online" => Heard::Online(text_of(id)?),
+                "offline" => Heard::Offline(text_of(id)?),
+                _ => return None,
+            });
+        }
+    }
+    Some(all)
+}
+
+/// A snapshot, which only presence channels have. Its count, list and object must name the same users.
+fn members(channel: &str, data: &Value) -> Option<Members> {
+    if !channel.starts_with("presence-") {
+        consists_of(data, &[])?;
+        return Some(Members::new());
+    }
+    consists_of(data, &["presence"])?;
     let presence = &data["presence"];
-    let hash = presence["hash"].as_object().expect("an object");
+    consists_of(presence, &["count", "ids", "hash"])?;
+    let hash = presence["hash"].as_object()?.iter();
     let members: Members = hash
-        .iter()
         .map(|(id, info)| (id.clone(), info.to_string()))
         .collect();
-    let mut ids: Vec<&str> = presence["ids"]
-        .as_array()
-        .expect("ids")
-        .iter()
-        .map(|id| id.as_str().expect("text"))
-        .collect();
+    let ids = presence["ids"].as_array()?.iter();
+    let mut ids: Vec<&str> = ids.map(Value::as_str).collect::<Option<_>>()?;
     ids.sort_unstable();
-    assert_eq!(
-        ids,
-        members.keys().collect::<Vec<_>>(),
-        "ids and hash differ"
-    );
-    assert_eq!(
-        presence["count"].as_u64(),
-        Some(members.len() as u64),
-        "the count differs"
-    );
-    members
+    let is_one = members.keys().eq(&ids) && presence["count"] == members.len();
+    is_one.then_some(members)
 }
 
 impl fmt::Debug for Heard {
@@ -214,6 +237,7 @@ impl fmt::Debug for Heard {
                 write!(f, "{channel}: {name} {data:?} by {user:?}")
             }
             Self::Closed(code) => write!(f, "closed with {code:?}"),
+            Self::Nonsense(text) => write!(f, "nonsense: {text}"),
         }
     }
 }

@@ -1,53 +1,25 @@
 //! [`Verdict`]: whether what one connection said and heard makes sense, in itself.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use crate::client::{Entry, Log, Said, What};
+use crate::cast::{Channel, Tenant, User};
+use crate::client::{Entry, Said, What};
+use crate::deeds::{Deeds, Life};
 use crate::heard::{Heard, Members};
-use crate::script::{Channel, Tenant, User};
 use crate::sitting::Sitting;
-
-/// One connection, open or not.
-pub(crate) struct Life {
-    pub(crate) app: Tenant,
-    pub(crate) name: String,
-    pub(crate) socket_id: String,
-    pub(crate) log: Arc<Log>,
-}
-
-/// What backends have done.
-#[derive(Default)]
-pub(crate) struct Deeds {
-    /// By the data of the event.
-    pub(crate) published: BTreeMap<String, Published>,
-    pub(crate) terminated: Vec<Terminated>,
-}
-
-/// An event, and between which stamps it was published.
-pub(crate) struct Published {
-    pub(crate) app: Tenant,
-    pub(crate) to: Vec<String>,
-    /// A socket id.
-    pub(crate) except: Option<String>,
-    pub(crate) begun: u64,
-    pub(crate) done: u64,
-}
-
-pub(crate) struct Terminated {
-    pub(crate) app: Tenant,
-    pub(crate) user: String,
-    pub(crate) begun: u64,
-}
 
 /// What one connection has been through.
 pub(crate) struct Verdict {
     pub(crate) app: Tenant,
     pub(crate) name: String,
     pub(crate) socket_id: String,
+    /// Before it connected, and when it was greeted.
+    pub(crate) came: (u64, u64),
     pub(crate) is_open: bool,
     /// When it left by itself.
     pub(crate) ended: Option<u64>,
+    /// When it was closed, by whomever.
+    pub(crate) closed: Option<u64>,
     /// Whether it left without waiting for what was under way.
     pub(crate) hung_up: bool,
     pub(crate) was_terminated: bool,
@@ -60,7 +32,9 @@ pub(crate) struct Verdict {
     /// behind them, not behind the other answers.
     owed: Vec<Channel>,
     /// Commands without an answer so far.
-    pending: VecDeque<(u64, Said)>,
+    pub(crate) pending: VecDeque<(u64, Said)>,
+    /// When that happened which is looked at.
+    now: u64,
 }
 
 /// A client event that must have reached the others.
@@ -68,6 +42,8 @@ pub(crate) struct Whispered {
     pub(crate) at: u64,
     pub(crate) channel: String,
     pub(crate) data: String,
+    /// As whom, on presence channels.
+    pub(crate) user: Option<String>,
 }
 
 impl Verdict {
@@ -75,10 +51,12 @@ impl Verdict {
     pub(crate) fn on(life: &Life, deeds: &Deeds) -> Result<Self, String> {
         let mut verdict = Self {
             app: life.app,
-            name: format!("{} of {:?} ({})", life.name, life.app, life.socket_id),
+            name: format!("{} ({})", life.name, life.socket_id),
             socket_id: life.socket_id.clone(),
+            came: life.came,
             is_open: true,
             ended: None,
+            closed: None,
             hung_up: false,
             was_terminated: false,
             user: None,
@@ -87,12 +65,14 @@ impl Verdict {
             whispers: Vec::new(),
             owed: Vec::new(),
             pending: VecDeque::new(),
+            now: 0,
         };
         let entries = life.log.entries();
         for (n, entry) in entries.iter().enumerate() {
+            verdict.now = entry.at;
             let taken = match &entry.what {
                 What::Said(said) => {
-                    verdict.said(entry.at, said);
+                    verdict.said(said);
                     Ok(())
                 }
                 What::Heard(heard) => {
@@ -104,7 +84,7 @@ impl Verdict {
                         next.map(|next| &next.what),
                         Some(What::Heard(Heard::Closed(Some(_))))
                     );
-                    verdict.heard(entry.at, heard, is_farewell, deeds)
+                    verdict.heard(heard, is_farewell, deeds)
                 }
             };
             if let Err(why) = taken {
@@ -128,7 +108,7 @@ impl Verdict {
 
     /// The channels that it is in.
     pub(crate) fn seats(&self) -> impl Iterator<Item = &Sitting> {
-        self.sittings.iter().filter(|sitting| !sitting.is_over)
+        self.sittings.iter().filter(|sitting| !sitting.is_over())
     }
 
     /// The data of the last event that was published in this channel, as far as it heard.
@@ -143,19 +123,19 @@ impl Verdict {
             .map(String::as_str)
     }
 
-    fn said(&mut self, at: u64, said: &Said) {
+    fn said(&mut self, said: &Said) {
         if matches!(said, Said::Close | Said::Drop) {
             self.is_open = false;
             self.hung_up = *said == Said::Drop;
-            self.ended = Some(at);
+            self.ended = Some(self.now);
         }
-        self.pending.push_back((at, said.clone()));
+        self.pending.push_back((self.now, said.clone()));
     }
 
     fn seat(&mut self, channel: &str) -> Option<&mut Sitting> {
         self.sittings
             .iter_mut()
-            .find(|sitting| !sitting.is_over && sitting.channel == channel)
+            .find(|sitting| !sitting.is_over() && sitting.channel == channel)
     }
 
     /// Commands that are not answered were done before whatever is answered next.
@@ -163,18 +143,21 @@ impl Verdict {
         while let Some((at, said)) = self.pending.pop_front() {
             match said {
                 Said::Unsubscribe(channel) => {
+                    let now = self.now;
                     if let Some(sitting) = self.seat(channel.name()) {
                         sitting.left = Some(at);
-                        sitting.is_over = true;
+                        sitting.gone = Some(now);
                     }
                 }
                 Said::Whisper(channel, data) => {
-                    let is_seated = self.seat(channel.name()).is_some();
-                    if is_seated && (channel.is_signed() || self.app == Tenant::Blog) {
+                    let may = self.app.allows_whispers(channel);
+                    if let Some(sitting) = self.seat(channel.name()).filter(|_| may) {
+                        let user = sitting.user.clone();
                         self.whispers.push(Whispered {
                             at,
                             channel: channel.name().to_owned(),
                             data,
+                            user,
                         });
                     }
                 }
@@ -217,13 +200,7 @@ impl Verdict {
         }
     }
 
-    fn heard(
-        &mut self,
-        at: u64,
-        heard: &Heard,
-        is_farewell: bool,
-        deeds: &Deeds,
-    ) -> Result<(), String> {
+    fn heard(&mut self, heard: &Heard, is_farewell: bool, deeds: &Deeds) -> Result<(), String> {
         match heard {
             Heard::Error(Some(4009)) if is_farewell => Ok(()),
             Heard::Error(_) => self.failed(),
@@ -239,8 +216,9 @@ impl Verdict {
             Heard::Pong | Heard::SignedIn(_) | Heard::Joined { .. } | Heard::Refused { .. } => {
                 self.pass_over_silent();
                 let (asked, said) = self.pending.pop_front().ok_or("an answer to nothing")?;
-                self.answered(at, asked, &said, heard)
+                self.answered(asked, &said, heard)
             }
+            Heard::Nonsense(_) => Err("nobody can understand this".to_owned()),
             Heard::Online(user) => self.told(user, true),
             Heard::Offline(user) => self.told(user, false),
             Heard::Missed { channel }
@@ -266,7 +244,7 @@ impl Verdict {
                     self.pass_over_silent();
                 }
                 Said::Whisper(channel, _) => {
-                    let may = channel.is_signed() || self.app == Tenant::Blog;
+                    let may = self.app.allows_whispers(channel);
                     return match self.seat(channel.name()) {
                         Some(_) if may => Err("a client event must not fail".to_owned()),
                         _ => Ok(()),
@@ -298,6 +276,7 @@ impl Verdict {
 
     fn closed(&mut self, code: Option<u16>) -> Result<(), String> {
         let was_open = std::mem::replace(&mut self.is_open, false);
+        self.closed = Some(self.now);
         self.was_terminated = code == Some(4009);
         match code {
             Some(4009) => Ok(()),
@@ -317,14 +296,17 @@ impl Verdict {
         }
     }
 
-    fn answered(&mut self, at: u64, asked: u64, said: &Said, heard: &Heard) -> Result<(), String> {
+    fn answered(&mut self, asked: u64, said: &Said, heard: &Heard) -> Result<(), String> {
+        let at = self.now;
         match (said, heard) {
             (Said::Ping, Heard::Pong) => Ok(()),
             (Said::SignIn(user, watches), Heard::SignedIn(id)) if user.id() == id => {
                 if self.user.is_none() {
                     self.user = Some((id.clone(), at));
+                    let has_watchlists = self.app.has_watchlists();
                     self.watched = watches
                         .iter()
+                        .filter(|_| has_watchlists)
                         .map(|user| (user.id().to_owned(), None))
                         .collect();
                     let channel = format!("#server-to-user-{id}");
@@ -338,7 +320,7 @@ impl Verdict {
                     channel: name,
                     members,
                 },
-            ) if channel.name() == name => self.joined(at, asked, *channel, *user, members),
+            ) if channel.name() == name => self.joined(asked, *channel, *user, members),
             (
                 Said::Subscribe(channel, user),
                 Heard::Refused {
@@ -373,7 +355,6 @@ impl Verdict {
 
     fn joined(
         &mut self,
-        at: u64,
         asked: u64,
         channel: Channel,
         user: Option<User>,
@@ -385,7 +366,7 @@ impl Verdict {
                 channel.name().to_owned(),
                 user.clone(),
                 asked,
-                at,
+                self.now,
             ));
         }
         let sitting = self.seat(channel.name()).ok_or("it sits there")?;

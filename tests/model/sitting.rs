@@ -1,8 +1,8 @@
 //! [`Sitting`]: one stay of one client in one channel, and what it heard there.
 
+use crate::cast::{Channel, Tenant};
+use crate::deeds::Deeds;
 use crate::heard::{Heard, Members};
-use crate::judge::Deeds;
-use crate::script::{Channel, Tenant};
 
 /// One stay in one channel.
 pub(crate) struct Sitting {
@@ -13,13 +13,16 @@ pub(crate) struct Sitting {
     pub(crate) joined: u64,
     /// When it was given up: by then at the latest nothing more needs to be heard.
     pub(crate) left: Option<u64>,
-    pub(crate) is_over: bool,
+    /// When it was over for certain.
+    pub(crate) gone: Option<u64>,
     pub(crate) members: Members,
     pub(crate) count: Option<u64>,
     /// The welcome is not complete.
     pub(crate) awaits_cached: bool,
     /// All events, in order.
     pub(crate) events: Vec<String>,
+    /// The data of client events, and whose they were said to be.
+    pub(crate) whispers: Vec<(String, Option<String>)>,
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -39,13 +42,18 @@ impl Sitting {
             asked,
             joined,
             left: None,
-            is_over: false,
+            gone: None,
             members: Members::new(),
             count: None,
             awaits_cached: false,
             events: Vec::new(),
+            whispers: Vec::new(),
             segments: Vec::new(),
         }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.gone.is_some()
     }
 
     /// It is told, perhaps once more, what a subscriber is told first.
@@ -99,10 +107,15 @@ impl Sitting {
                     .ok_or("it does not know this user")?;
                 self.keep(heard);
             }
-            Heard::Event { data, .. } if data.starts_with("event:") => {
+            Heard::Event {
+                data, name, user, ..
+            } if name == "published" => {
                 let published = deeds.published.get(data).ok_or("nobody published this")?;
                 if published.app != app || !published.to.contains(&self.channel) {
                     return Err("this was published elsewhere".to_owned());
+                }
+                if user.is_some() {
+                    return Err("a backend is no user".to_owned());
                 }
                 if published.except.as_deref() == Some(socket_id) {
                     return Err("it was left out".to_owned());
@@ -115,7 +128,10 @@ impl Sitting {
                 }
                 self.hear_in_order(data)?;
             }
-            Heard::Event { data, .. } => self.hear_in_order(data)?,
+            Heard::Event { data, user, .. } => {
+                self.whispers.push((data.clone(), user.clone()));
+                self.hear_in_order(data)?;
+            }
             _ => return Err("this makes no sense here".to_owned()),
         }
         Ok(())

@@ -1,34 +1,38 @@
-//! [`Stage`]: a hub with two apps, its clock, and ways to know that everything that was said has arrived.
+//! [`Stage`]: a hub with three apps, its clock, and ways to know that everything that was said has arrived.
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proptest::test_runner::TestCaseError;
 use reverb_core::app_store::MemoryApps;
 use reverb_core::clock::{Clock, ManualClock};
 use reverb_core::hub::{Hub, Sizes};
 use reverb_core::metrics::Metrics;
-use reverb_core::protocol::{App, ClientEvents};
-use serde_json::json;
-use tokio::net::TcpListener;
+use reverb_core::protocol::App;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend;
+use crate::cast::Tenant;
 use crate::client::Client;
-use crate::script::{CACHE_SECONDS, Tenant};
 
 /// A hub, and what is needed to use it.
 pub(crate) struct Stage {
     pub(crate) hub: Hub,
     pub(crate) at: SocketAddr,
     clock: ManualClock,
-    apps: [App; 2],
+    apps: [App; 3],
     canary: App,
     panics: Arc<AtomicUsize>,
     stamps: AtomicU64,
     /// How much time has passed.
-    passed: std::sync::Mutex<Duration>,
+    passed: Mutex<Duration>,
+    /// A backend's connection that nobody uses just now.
+    pub(crate) kept: Mutex<Option<TcpStream>>,
 }
 
 /// What the tests wait for comes within milliseconds, or not at all.
@@ -45,22 +49,40 @@ pub(crate) async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
     }
 }
 
+/// What was found must be what the model foretells.
+pub(crate) fn expect<T: Debug + PartialEq>(
+    what: &str,
+    found: T,
+    foretold: T,
+) -> Result<(), TestCaseError> {
+    match found == foretold {
+        true => Ok(()),
+        false => Err(differs(what, format!("{found:?}"), format!("{foretold:?}"))),
+    }
+}
+
+/// The same for what the HTTP API has answered.
+pub(crate) fn expect_answer(
+    what: &str,
+    found: Value,
+    foretold: Value,
+) -> Result<(), TestCaseError> {
+    match found == foretold {
+        true => Ok(()),
+        false => Err(differs(what, found.to_string(), foretold.to_string())),
+    }
+}
+
+fn differs(what: &str, found: String, foretold: String) -> TestCaseError {
+    TestCaseError::fail(format!(
+        "{what}\n     found: {found}\n  foretold: {foretold}\n"
+    ))
+}
+
 impl Stage {
     /// Must be called on a runtime, where the shards will run.
     pub(crate) async fn new(shards: usize) -> Self {
-        let apps = Tenant::ALL.map(|tenant| {
-            let id = tenant.id();
-            let mut app =
-                App::new(id, &format!("{id}-key"), &format!("{id}-secret")).expect("an app");
-            app.limits.client_events_per_second = 0;
-            app.limits.cache_seconds = CACHE_SECONDS;
-            app.limits.presence_members = tenant.most_members();
-            app.subscription_count = tenant.counts();
-            if tenant == Tenant::Blog {
-                app.client_events = ClientEvents::All;
-            }
-            app
-        });
+        let apps = Tenant::ALL.map(Tenant::app);
         let mut canary = App::new("canary", "canary-key", "canary-secret").expect("an app");
         canary.limits.cache_seconds = CANARY.as_secs() as u32;
         let clock = ManualClock::new(Duration::from_secs(1_700_000_000));
@@ -82,7 +104,8 @@ impl Stage {
             canary,
             panics,
             stamps: AtomicU64::new(1),
-            passed: std::sync::Mutex::default(),
+            passed: Mutex::default(),
+            kept: Mutex::default(),
         };
         // The shards count their ticks from when they start: that is before any time passes.
         backend::get(&stage, &stage.canary, "connections", &[]).await;
@@ -107,7 +130,7 @@ impl Stage {
         *self.passed.lock().expect("nobody panics here")
     }
 
-    /// Lets time pass, at least a second.
+    /// Lets time pass.
     pub(crate) fn advance(&self, by: Duration) {
         *self.passed.lock().expect("nobody panics here") += by;
         self.clock.advance(by);
@@ -159,14 +182,15 @@ impl Stage {
     /// Nobody is connected any more: once everything due later is done, nothing may be left.
     pub(crate) async fn assert_empties(&self) {
         self.await_connections(0).await;
-        self.advance(Duration::from_secs(u64::from(CACHE_SECONDS) + 2));
+        let longest = Tenant::ALL.map(Tenant::memory).into_iter().max();
+        self.advance(longest.unwrap_or_default() + Duration::from_secs(2));
         let empty = Sizes::default();
         let emptied = tokio::time::timeout(PATIENCE, async {
             while self.hub.sizes() != empty {
                 // The hub tidies up at whole seconds.
                 let now = self.now();
                 self.advance(Duration::from_secs(now.as_secs() + 1) - now);
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
         assert!(emptied.await.is_ok(), "left over: {:?}", self.hub.sizes());

@@ -1,18 +1,20 @@
 //! One operation after the other: each is settled before the next, so that every message can be foretold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 use crate::backend;
+use crate::cast::{CLIENTS, Channel, Named, Tenant};
 use crate::client::Client;
 use crate::expect::World;
+use crate::figures::{all_info, users};
 use crate::heard::Heard;
-use crate::script::{CLIENTS, Channel, Op, Target, Tenant};
-use crate::stage::Stage;
+use crate::publication::Publication;
+use crate::script::{Op, Posts};
+use crate::stage::{Stage, expect, expect_answer};
 
 /// The hub, and the model of it.
 struct Play {
@@ -44,7 +46,9 @@ pub(crate) async fn play(shards: usize, script: &[Op]) -> Result<(), TestCaseErr
         } else {
             Op::Drop { client }
         };
-        play.step(&leave).await?;
+        if play.clients[client].is_some() {
+            play.step(&leave).await?;
+        }
     }
     play.stage.assert_empties().await;
     Ok(())
@@ -77,9 +81,20 @@ impl Play {
                 by_channel(heard, is_ordered),
                 by_channel(expected[number].clone(), is_ordered),
             );
-            prop_assert_eq!(heard, expected, "what client {} heard of {:?}", number, op);
+            let what = format!("what {} heard when {op:?}", Named(number));
+            expect(&what, heard, expected)?;
         }
-        self.check_lists(op).await
+        self.check_lists(op).await?;
+        let sizes = self.stage.hub.sizes();
+        let (sizes, expected) = (
+            (sizes.connections, sizes.channels),
+            (self.world.connections() as u64, self.world.channels()),
+        );
+        expect(
+            &format!("connections, and channels known, after {op:?}"),
+            sizes,
+            expected,
+        )
     }
 
     async fn perform(&mut self, op: &Op) -> Result<(), TestCaseError> {
@@ -92,21 +107,18 @@ impl Play {
         let connected = |clients: &mut [Option<Client>; CLIENTS], client: usize| {
             clients[client].take().expect("whoever acts is connected")
         };
-        match op.clone() {
+        match op {
             Op::Connect { .. } | Op::Flap { .. } => {}
             Op::Close { client } => {
-                world.leave(client);
-                let log = connected(clients, client).close(stage).await;
-                prop_assert_eq!(
-                    log.closed(),
-                    Some(None),
-                    "the answer to a close frame without a code"
-                );
+                world.leave(*client);
+                let log = connected(clients, *client).close(stage).await;
+                let what = "the answer to a close frame without a code";
+                expect(what, log.closed(), Some(None))?;
                 stage.await_connections(world.connections() as u64).await;
             }
             Op::Drop { client } => {
-                world.leave(client);
-                connected(clients, client).hang_up(stage);
+                world.leave(*client);
+                connected(clients, *client).hang_up(stage);
                 stage.await_connections(world.connections() as u64).await;
             }
             Op::Subscribe {
@@ -114,15 +126,15 @@ impl Play {
                 channel,
                 user,
             } => {
-                world.subscribe(client, channel, user);
-                if let Some(client) = &mut clients[client] {
-                    client.subscribe(stage, channel, user).await;
+                world.subscribe(*client, *channel, *user);
+                if let Some(client) = &mut clients[*client] {
+                    client.subscribe(stage, *channel, *user).await;
                 }
             }
             Op::Unsubscribe { client, channel } => {
-                world.unsubscribe(client, channel);
-                if let Some(client) = &mut clients[client] {
-                    client.unsubscribe(stage, channel).await;
+                world.unsubscribe(*client, *channel);
+                if let Some(client) = &mut clients[*client] {
+                    client.unsubscribe(stage, *channel).await;
                 }
             }
             Op::SignIn {
@@ -130,51 +142,40 @@ impl Play {
                 user,
                 watches,
             } => {
-                world.sign_in(client, user, &watches);
-                if let Some(client) = &mut clients[client] {
-                    client.sign_in(stage, user, &watches).await;
+                world.sign_in(*client, *user, watches);
+                if let Some(client) = &mut clients[*client] {
+                    client.sign_in(stage, *user, watches).await;
                 }
             }
             Op::Whisper { client, channel } => {
                 *events += 1;
                 let data = format!("{{\"whisper\":{events}}}");
-                world.whisper(client, channel, &data);
-                if let Some(client) = &mut clients[client] {
-                    client.whisper(stage, channel, &data).await;
+                world.whisper(*client, *channel, &data);
+                if let Some(client) = &mut clients[*client] {
+                    client.whisper(stage, *channel, &data).await;
                 }
             }
             Op::Publish {
-                app, to, except, ..
-            } => {
-                *events += 1;
-                let data = format!("{{\"event\":{events}}}");
-                let excepted = except.and_then(|client| clients[client].as_ref());
-                let body = publication(&data, &to, excepted.map(|client| &*client.socket_id));
-                let expected = world.publish(app, &to, except, &data);
-                let answer = backend::post(stage, stage.app(app), "events", &body).await;
-                let expected = if body["info"].is_null() {
-                    json!({})
-                } else {
-                    expected
-                };
-                prop_assert_eq!(answer, expected, "the answer to {:?}", op);
-            }
+                app,
+                backend,
+                posts,
+            } => self.publish(*app, *backend, posts).await?,
             Op::Terminate { app, user } => {
-                let path = format!(
-                    "users/{}/terminate_connections",
-                    backend::escaped(user.id())
-                );
-                backend::post(stage, stage.app(app), &path, &json!({})).await;
-                for client in world.terminate(app, user) {
-                    let client = connected(clients, client);
+                let answer = backend::terminate(stage, stage.app(*app), *user).await;
+                expect_answer(&format!("what is answered when {op:?}"), answer, json!({}))?;
+                for number in world.terminate(*app, *user) {
+                    let client = connected(clients, number);
                     client.await_end().await;
+                    // Before that it may have heard others go.
                     let heard = client.log.heard_since(0);
-                    let farewell = [Heard::Error(Some(4009)), Heard::Closed(Some(4009))];
-                    prop_assert!(heard.ends_with(&farewell), "the end of {:?}", heard);
+                    let last = heard[heard.len().saturating_sub(2)..].to_vec();
+                    let farewell = vec![Heard::Error(Some(4009)), Heard::Closed(Some(4009))];
+                    let what = format!("what {} heard last when {op:?}", Named(number));
+                    expect(&what, last, farewell)?;
                 }
                 stage.await_connections(world.connections() as u64).await;
             }
-            Op::Ask { app } => self.ask(app).await?,
+            Op::Ask { app } => self.ask(*app).await?,
             Op::Pass(pass) => {
                 world.pass(pass.length());
                 stage.pass(pass.length(), world.channels()).await;
@@ -188,106 +189,78 @@ impl Play {
         Ok(())
     }
 
-    /// The lists of channels, which follow every operation.
+    async fn publish(
+        &mut self,
+        app: Tenant,
+        backend: usize,
+        posts: &Posts,
+    ) -> Result<(), TestCaseError> {
+        let (mut data, mut figures) = (Vec::new(), Vec::new());
+        for post in posts.events() {
+            self.events += 1;
+            let text = format!("{{\"event\":{}}}", self.events);
+            let targets = post.to.iter();
+            let told = targets.map(|to| self.world.publish(app, *to, post.except, &text));
+            figures.push(told.collect());
+            data.push(text);
+        }
+        let publication = Publication::new(app, backend, posts);
+        let socket_id = |client: usize| Some(self.clients[client].as_ref()?.socket_id.clone());
+        let answer = publication.send(&self.stage, &data, socket_id).await;
+        let expected = publication.answer(&figures);
+        let what = format!(
+            "what {}'s backend {backend} is told that publishes {posts:?}",
+            app.id()
+        );
+        expect_answer(&what, answer, expected)
+    }
+
+    /// The lists of channels, which follow every operation, in every app.
     async fn check_lists(&self, op: &Op) -> Result<(), TestCaseError> {
+        let Self { stage, world, .. } = self;
         for app in Tenant::ALL {
             let query = [("info", "subscription_count")];
-            let list = backend::get(&self.stage, self.stage.app(app), "channels", &query).await;
-            prop_assert_eq!(
-                list,
-                self.world.list(app, ""),
-                "GET channels after {:?}",
-                op
-            );
+            let list = backend::get(stage, stage.app(app), "channels", &query).await;
+            let what = format!("the channels of {} after {op:?}", app.id());
+            expect_answer(&what, list, world.list(app))?;
         }
-        let sizes = self.stage.hub.sizes();
-        prop_assert_eq!(
-            sizes.connections,
-            self.world.connections() as u64,
-            "connections after {:?}",
-            op
-        );
-        prop_assert_eq!(
-            sizes.channels,
-            self.world.channels(),
-            "channels known after {:?}",
-            op
-        );
         Ok(())
     }
 
-    /// Every GET there is.
+    /// Everything else that can be asked.
     async fn ask(&self, app: Tenant) -> Result<(), TestCaseError> {
         let Self { stage, world, .. } = self;
+        let get = async |path: &str, query: &[(&str, &str)]| -> Value {
+            backend::get(stage, stage.app(app), path, query).await
+        };
         let query = [
             ("filter_by_prefix", "presence-"),
             ("info", "user_count,subscription_count"),
         ];
-        let list = backend::get(stage, stage.app(app), "channels", &query).await;
-        prop_assert_eq!(
-            list,
-            world.list(app, "presence-"),
-            "GET channels of {:?}",
-            app
-        );
+        let list = get("channels", &query).await;
+        let of_app = app.id();
+        let what = format!("the presence channels of {of_app}");
+        expect_answer(&what, list, world.presence_list(app))?;
+        let connections = get("connections", &[]).await;
+        let what = format!("the connections of {of_app}");
+        expect_answer(&what, connections, world.connections_of_app(app))?;
         for channel in Channel::ALL {
             let path = format!("channels/{}", channel.name());
-            let info = match (channel.is_presence(), channel.is_cache()) {
-                (false, false) => "subscription_count",
-                (true, false) => "subscription_count,user_count",
-                (false, true) => "subscription_count,cache",
-                (true, true) => "subscription_count,user_count,cache",
-            };
-            let found = backend::get(stage, stage.app(app), &path, &[("info", info)]).await;
-            prop_assert_eq!(found, world.info(app, channel), "GET {} of {:?}", path, app);
+            let found = get(&path, &[("info", all_info(channel))]).await;
+            let what = format!("{path} of {of_app}");
+            expect_answer(&what, found, world.info(app, channel))?;
             if channel.is_presence() {
-                let found =
-                    backend::get(stage, stage.app(app), &format!("{path}/users"), &[]).await;
-                prop_assert_eq!(
-                    users(&found),
-                    world.users(app, channel),
-                    "GET {}/users of {:?}",
-                    path,
-                    app
-                );
+                let found = get(&format!("{path}/users"), &[]).await;
+                let foretold = Some(world.users(app, channel));
+                expect(&format!("the users of {what}"), users(&found), foretold)?;
             }
         }
-        let connections = backend::get(stage, stage.app(app), "connections", &[]).await;
-        let open =
-            (0..CLIENTS).filter(|client| Tenant::of(*client) == app && world.is_connected(*client));
-        prop_assert_eq!(
-            connections,
-            json!({"connections": open.count()}),
-            "GET connections of {:?}",
-            app
-        );
         Ok(())
     }
 }
 
-/// The body of a publish. It asks for figures, unless it goes to a user: of those nobody is told.
-pub(crate) fn publication(data: &str, to: &[Target], except: Option<&str>) -> Value {
-    let channels: Vec<String> = to.iter().map(|target| target.name()).collect();
-    let is_for_user = to.iter().any(|target| matches!(target, Target::User(_)));
-    json!({
-        "name": "published",
-        "data": data,
-        "channels": channels,
-        "socket_id": except,
-        "info": (!is_for_user).then_some("subscription_count,user_count"),
-    })
-}
-
-/// The ids in the answer to `GET channels/{name}/users`.
-pub(crate) fn users(answer: &Value) -> BTreeSet<String> {
-    let users = answer["users"].as_array().expect("a list").iter();
-    users
-        .map(|user| user["id"].as_str().expect("an id").to_owned())
-        .collect()
-}
-
 /// Order counts within a channel; what is about none, and what happens at once, has no order.
-fn by_channel(heard: Vec<Heard>, is_ordered: bool) -> BTreeMap<Option<String>, Vec<Heard>> {
+fn by_channel(heard: Vec<Heard>, is_ordered: bool) -> Vec<Heard> {
     let mut channels: BTreeMap<Option<String>, Vec<Heard>> = BTreeMap::new();
     for heard in heard {
         channels
@@ -300,5 +273,5 @@ fn by_channel(heard: Vec<Heard>, is_ordered: bool) -> BTreeMap<Option<String>, V
             heard.sort();
         }
     }
-    channels
+    channels.into_values().flatten().collect()
 }

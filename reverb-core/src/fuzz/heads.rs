@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::protocol::{App, Close, Origins};
+use crate::wire::error::MOST_BODY;
 use crate::wire::front::{self, Request};
 use crate::wire::upgrade::Knock;
 
@@ -67,7 +68,7 @@ impl Verdict {
             Self::More(_) | Self::Other => assert_eq!(used, 0),
             Self::Refuse(status) => {
                 assert_eq!(used, input.len());
-                assert!(matches!(status, 400 | 431), "{status}");
+                assert!(matches!(status, 400 | 413 | 431), "{status}");
             }
             Self::Knock(_) | Self::Publish { .. } => assert!(used > 0),
         }
@@ -79,6 +80,15 @@ impl Verdict {
         let used = match self {
             Self::More(_) => {
                 assert!(input.len() <= MOST_HEAD + 48 * 1024, "nobody keeps so much");
+                return;
+            }
+            Self::Refuse(413) => {
+                let headers = clean(input);
+                let mut lengths = headers.iter().filter(|line| line.0 == "content-length");
+                let length = lengths.next().map(|line| &*line.1).unwrap_or_default();
+                let length = std::str::from_utf8(length).map(str::parse::<usize>);
+                assert!(matches!(length, Ok(Ok(length)) if length > MOST_BODY));
+                assert!(target(input).starts_with(&format!("{prefix}/apps/")));
                 return;
             }
             Self::Refuse(_) => return,

@@ -291,7 +291,8 @@ impl Limits {
     /// Largest message a client may send: an event at its limit with every byte escaped at its worst, and the names.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
-        6 * (self.event_bytes + self.presence_member_bytes) + 16 * 1024
+        let worst = self.event_bytes.saturating_add(self.presence_member_bytes);
+        worst.saturating_mul(6).saturating_add(16 * 1024)
     }
 }
 

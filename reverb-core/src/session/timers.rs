@@ -12,6 +12,9 @@ pub(super) const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shortest silence after which a client is asked; it is told whole seconds.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// The longest: an app may say anything, and a point in time must not overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 impl Session {
     /// A ping or pong frame came: proof of life, no more.
     pub fn handle_alive(&mut self, now: Instant) {
@@ -35,7 +38,7 @@ impl Session {
     #[must_use]
     pub fn next_timeout(&self, app: &App) -> Instant {
         let silence = match self.is_asked {
-            false => app.activity_timeout.max(SHORTEST),
+            false => app.activity_timeout.clamp(SHORTEST, LONGEST),
             true => PONG_TIMEOUT,
         };
         self.since + silence

@@ -16,6 +16,9 @@ use super::judge::is_for_clients;
 /// How long a client may take to answer a ping; as in `session::timers`.
 const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest silence that is waited for, whatever the app says.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// What the hub answers whoever wants a seat.
 pub(super) enum Answer {
     Seat,
@@ -152,7 +155,10 @@ impl House {
 
     /// Whoever was heard just now is asked after a whole silence.
     fn is_heard(&self) {
-        let silence = self.app.activity_timeout.max(Duration::from_secs(1));
+        let silence = self
+            .app
+            .activity_timeout
+            .clamp(Duration::from_secs(1), YEAR);
         assert_eq!(self.session.next_timeout(&self.app), self.now + silence);
     }
 
@@ -161,7 +167,7 @@ impl House {
         let end = self.now + time;
         while !self.is_closed {
             let deadline = self.session.next_timeout(&self.app);
-            let longest = self.app.activity_timeout.max(PONG_TIMEOUT);
+            let longest = self.app.activity_timeout.clamp(PONG_TIMEOUT, YEAR);
             assert!(deadline <= self.now + longest, "nobody would look before");
             if deadline > end {
                 break;

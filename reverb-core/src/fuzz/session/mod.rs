@@ -154,10 +154,7 @@ fn change(app: &mut App, name: &str, value: &str) {
             };
             let size = number as usize;
             match name {
-                // A century is as good as forever, and no Instant overflows.
-                "activity_timeout" => {
-                    app.activity_timeout = Duration::from_secs(number.min(100 * 365 * 86_400));
-                }
+                "activity_timeout" => app.activity_timeout = Duration::from_secs(number),
                 "client_events_per_second" => limits.client_events_per_second = number as u32,
                 "channel_name_length" => limits.channel_name_length = size.min(1000),
                 "event_name_length" => limits.event_name_length = size,
