@@ -1,6 +1,8 @@
 //! The hub at work: what it does itself for its connections, without the kernel. What a delivery takes is the difference
 //! between two rooms, by a hundred.
 
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use gungraun::prelude::*;
 use md5::{Digest, Md5};
@@ -46,7 +48,7 @@ struct Scene {
     room: Room,
     speaker: Socket,
     /// What the speaker is told, if anything.
-    answer: &'static str,
+    answer: Option<&'static str>,
     /// What everybody in the room is told, if anybody is there.
     news: &'static str,
 }
@@ -61,7 +63,7 @@ impl Scene {
         Self {
             room,
             speaker,
-            answer: "connection_established",
+            answer: Some("connection_established"),
             news: "",
         }
     }
@@ -73,7 +75,7 @@ impl Scene {
         let mut scene = Self {
             speaker: room.socket(),
             room,
-            answer: "200 OK",
+            answer: Some("200 OK"),
             news: "tick",
         };
         scene.speaker.send(request.as_bytes());
@@ -90,7 +92,7 @@ impl Scene {
         let mut scene = Self {
             speaker: room.guests.remove(0),
             room,
-            answer: "",
+            answer: None,
             news: "client-tick",
         };
         scene.speaker.say(&event);
@@ -105,7 +107,7 @@ impl Scene {
         let mut scene = Self {
             speaker: room.guest(),
             room,
-            answer: "",
+            answer: None,
             news: "",
         };
         scene.come();
@@ -125,29 +127,36 @@ impl Scene {
     }
 
     fn come(&mut self) {
-        (self.answer, self.news) = ("subscription_succeeded", "member_added");
+        (self.answer, self.news) = (Some("subscription_succeeded"), "member_added");
         self.room.subscribe(&mut self.speaker);
     }
 
     fn go(&mut self) {
-        (self.answer, self.news) = ("", "member_removed");
+        (self.answer, self.news) = (None, "member_removed");
         let leave = r#"{"event":"pusher:unsubscribe","data":{"channel":"presence-news"}}"#;
         self.speaker.say(leave);
+    }
+
+    /// Lets the kernel hand over what was said: before that the hub would be driven in vain, and it would count.
+    fn settled(self) -> Self {
+        std::thread::sleep(Duration::from_millis(10));
+        self
     }
 
     /// Drives the hub until all who shall hear something have something to read: the last guest is written last.
     fn run(&self) {
         let last = self.room.guests.last();
         self.room.drive(|| {
-            last.is_none_or(Socket::has_mail) && (self.answer.is_empty() || self.speaker.has_mail())
+            last.is_none_or(Socket::has_mail) && (self.answer.is_none() || self.speaker.has_mail())
         });
     }
 
     /// What was to be heard was heard.
     fn check(&mut self) {
         self.room.all_read(self.news, 1);
-        assert!(self.speaker.has_heard(self.answer));
-        self.speaker.forget();
+        if let Some(answer) = self.answer {
+            self.speaker.reads(answer, 1);
+        }
     }
 
     fn play(&mut self) {
@@ -170,11 +179,11 @@ fn request() -> String {
 }
 
 #[library_benchmark(teardown = played)]
-#[bench::knock(args = (Scene::knock()), config = took(30_732))]
-#[bench::post(args = (Scene::post()), config = took(100_173))]
-#[bench::client_event(args = (Scene::client_event()), config = took(70_525))]
-#[bench::join(args = (Scene::join()), config = took(103_902))]
-#[bench::leave(args = (Scene::leave()), config = took(77_714))]
+#[bench::knock(args = (Scene::knock().settled()), config = took(30_732))]
+#[bench::post(args = (Scene::post().settled()), config = took(100_173))]
+#[bench::client_event(args = (Scene::client_event().settled()), config = took(70_525))]
+#[bench::join(args = (Scene::join().settled()), config = took(103_902))]
+#[bench::leave(args = (Scene::leave().settled()), config = took(77_714))]
 fn scene(scene: Scene) -> Scene {
     scene.run();
     scene
