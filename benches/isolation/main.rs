@@ -38,32 +38,31 @@ fn main() -> ExitCode {
         server::serve(&processors);
         return ExitCode::SUCCESS;
     }
-    let mut all_held = true;
-    for (claim, holds) in CLAIMS {
-        println!("{claim}");
-        all_held &= holds();
-    }
-    if all_held {
+    // One after the other: they would be each other's noise.
+    let held = [
+        holds(
+            "an app at full load does not keep another app waiting",
+            beside_an_app_at_full_load,
+        ),
+        holds("a channel of 5,000 does not stall a channel of two", || {
+            beside_a_crowd_in("crowded")
+        }),
+        holds(
+            "a presence channel of 5,000 does not stall a channel of two",
+            || beside_a_crowd_in("presence-crowded"),
+        ),
+    ];
+    if held == [true; 3] {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// What is measured here, one after the other: they would be each other's noise.
-const CLAIMS: [(&str, fn() -> bool); 3] = [
-    (
-        "an app at full load does not keep another app waiting",
-        beside_an_app_at_full_load,
-    ),
-    ("a channel of 5,000 does not stall a channel of two", || {
-        beside_a_crowd_in("crowded")
-    }),
-    (
-        "a presence channel of 5,000 does not stall a channel of two",
-        || beside_a_crowd_in("presence-crowded"),
-    ),
-];
+fn holds(claim: &str, does_it: impl FnOnce() -> bool) -> bool {
+    println!("{claim}");
+    does_it()
+}
 
 fn beside_an_app_at_full_load() -> bool {
     let server = start();

@@ -17,7 +17,8 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, Request, Response, StatusCode, Version};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -93,38 +94,22 @@ impl Hub {
 }
 
 impl HubService {
-    async fn answer<B>(self, request: Request<B>) -> Response<Body>
+    /// Answers a request of an app's backend.
+    async fn answer<B>(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        body: B,
+    ) -> Result<Response<Body>, ApiError>
     where
         B: http_body::Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.route(request)
-            .await
-            .unwrap_or_else(|error| failure(&error))
-    }
-
-    async fn route<B>(self, request: Request<B>) -> Result<Response<Body>, ApiError>
-    where
-        B: http_body::Body,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        judge(&request)?;
-        let path = request.uri().path().to_owned();
-        let inner = self.shared.settings.within(&path).unwrap_or_default();
-        let upgrade = request
-            .headers()
-            .get(UPGRADE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let is_upgrade = upgrade.to_ascii_lowercase().contains("websocket");
-        if request.method() == Method::GET && (is_upgrade || inner.starts_with("/app/")) {
-            return self.connect(inner, request).await;
-        }
-        let (parts, body) = request.into_parts();
-        let query = parts.uri.query().unwrap_or_default();
+        let path = uri.path();
+        let query = uri.query().unwrap_or_default();
         let mut signed = auth::Request {
-            method: parts.method.as_str(),
-            path: &path,
+            method: method.as_str(),
+            path,
             query,
             body: &[],
         };
@@ -132,11 +117,11 @@ impl HubService {
         let is_small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
         let (body, route, app) = if is_small {
             let body = read_body(body).await?;
-            let (route, app) = self.admit(inner, &signed).await?;
+            let (route, app) = self.admit(uri, &signed).await?;
             (body, route, app)
         } else {
             let admitted = async {
-                let (route, app) = self.admit(inner, &signed).await?;
+                let (route, app) = self.admit(uri, &signed).await?;
                 signed.check_claims(&app, self.shared.clock.unix_time().as_secs())?;
                 Ok((route, app))
             };
@@ -152,12 +137,18 @@ impl HubService {
             .await
     }
 
+    /// The path below the hub's own.
+    fn within<'a>(&self, uri: &'a Uri) -> &'a str {
+        self.shared.settings.within(uri.path()).unwrap_or_default()
+    }
+
     /// What a request asks for, and the app that it says it is from.
     async fn admit(
         &self,
-        path: &str,
+        uri: &Uri,
         request: &auth::Request<'_>,
     ) -> Result<(Route, Arc<App>), ApiError> {
+        let path = self.within(uri);
         if path.starts_with("/app/") {
             return Err(ApiError::not_allowed("GET"));
         }
@@ -218,12 +209,17 @@ impl HubService {
         Ok(json(StatusCode::OK, answer.into_owned()))
     }
 
+    /// Whether a client wants in, or somebody looks where clients come in.
+    fn is_for_clients<B>(&self, request: &Request<B>) -> bool {
+        let upgrade = request.headers().get(UPGRADE);
+        let upgrade = upgrade.and_then(|value| value.to_str().ok());
+        request.method() == Method::GET
+            && (upgrade.is_some_and(|name| name.to_ascii_lowercase().contains("websocket"))
+                || self.within(request.uri()).starts_with("/app/"))
+    }
+
     /// Answers a handshake, and moves the connection into a shard once hyper lets go of it.
-    async fn connect<B>(
-        self,
-        path: &str,
-        mut request: Request<B>,
-    ) -> Result<Response<Body>, ApiError> {
+    fn connect<B>(&self, mut request: Request<B>) -> Result<Response<Body>, ApiError> {
         if self.shared.is_ending() {
             let error = ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -247,6 +243,7 @@ impl HubService {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
         let is_tls = request.extensions().get::<Secure>().is_some()
             || self.shared.settings.is_tls(peer, forwarded);
+        let path = self.within(request.uri());
         let query = request.uri().query().unwrap_or_default();
         let lines = headers
             .iter()
@@ -275,13 +272,21 @@ impl HubService {
             let (parts, _) = request.into_parts();
             knock.request = Some(parts);
         }
-        tokio::spawn(async move {
-            let shared = self.shared.clone();
-            let (decided, _) = shared.decide_knock(Box::new(knock)).await;
-            if let Ok(upgraded) = upgrade.await {
-                self.shared.take_in_upgraded(upgraded, decided);
-            }
-        });
+        let shared = self.shared.clone();
+        // Nearly always that is known at once, and the task stays small.
+        match self.shared.knock_at_once(Box::new(knock)) {
+            Ok((decided, _)) => tokio::spawn(async move {
+                if let Ok(upgraded) = upgrade.await {
+                    shared.take_in_upgraded(upgraded, decided);
+                }
+            }),
+            Err(asked) => tokio::spawn(async move {
+                let (decided, _) = asked.await;
+                if let Ok(upgraded) = upgrade.await {
+                    shared.take_in_upgraded(upgraded, decided);
+                }
+            }),
+        };
         Ok(response)
     }
 }
@@ -400,7 +405,8 @@ where
         return Err(ApiError::large_body());
     }
     let collect = Limited::new(body, MOST_BODY).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, collect).await {
+    // Boxed: it would be most of what a request takes.
+    match Box::pin(tokio::time::timeout(BODY_TIMEOUT, collect)).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::large_body())
@@ -420,6 +426,10 @@ fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+fn whole(answer: Result<Response<Body>, ApiError>) -> Response<Body> {
+    answer.unwrap_or_else(|error| failure(&error))
 }
 
 fn failure(error: &ApiError) -> Response<Body> {
@@ -456,8 +466,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let refused = judge(&request).err();
+        if refused.is_some() || self.is_for_clients(&request) {
+            let answer = refused.map_or_else(|| self.connect(request), Err);
+            return Box::pin(std::future::ready(Ok(whole(answer))));
+        }
         let service = self.clone();
-        Box::pin(async move { Ok(service.answer(request).await) })
+        // Of the head nothing else is kept while the body comes.
+        let (Parts { method, uri, .. }, body) = request.into_parts();
+        Box::pin(async move { Ok(whole(service.answer(&method, &uri, body).await)) })
     }
 }
 

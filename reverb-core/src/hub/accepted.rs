@@ -28,18 +28,20 @@ impl Shared {
         query: &str,
     ) -> Result<Arc<App>, ApiError> {
         match id {
-            Some(id) => self
-                .apps
-                .find_by_id(id)
-                .await?
-                .ok_or_else(|| ApiError::no_app(id)),
+            Some(id) => {
+                let found = match self.apps.known_by_id(id) {
+                    Some(known) => known,
+                    // Boxed, as nearly nobody has to wait.
+                    None => Box::pin(self.apps.find_by_id(id)).await,
+                };
+                found?.ok_or_else(|| ApiError::no_app(id))
+            }
             None => {
                 let query = Query::parse(query)?;
                 let key = query
                     .get("auth_key")
                     .ok_or(auth::Unauthorized::Missing("auth_key"))?;
-                self.apps
-                    .find_by_key(key)
+                Box::pin(self.apps.find_by_key(key))
                     .await?
                     .ok_or_else(|| auth::Unauthorized::Key.into())
             }

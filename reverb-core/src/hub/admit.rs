@@ -10,7 +10,7 @@ use crate::protocol::{App, AppId, Close, SocketId};
 use crate::wire::upgrade::Knock;
 
 use super::directory::Quota;
-use super::{DECISION_TIMEOUT, Shared};
+use super::{Asked, DECISION_TIMEOUT, Shared, poll_once};
 
 /// A client that has been let in.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub(crate) struct Admitted {
     /// What the authorizer gave it.
     pub(super) pass: Pass,
 }
+
+/// A handshake, and whether its client may come in.
+pub(crate) type Knocked = (Result<Admitted, Close>, Box<Knock>);
 
 impl Shared {
     /// Whether the client may come in: its app, the app's rules, the authorizer, and whether there is room.
@@ -41,23 +44,28 @@ impl Shared {
             Some(authorizer) => {
                 let request = request.unwrap_or_else(|| http::Request::new(()).into_parts().0);
                 let visit = Visit::new(app.clone(), socket_id, request);
-                ask(authorizer.clone(), visit).await?
+                Box::pin(ask(authorizer.clone(), visit)).await?
             }
         };
         self.admit(app, socket_id, pass)
     }
 
     /// The same for a handshake.
-    pub(crate) async fn decide_knock(
-        self: Arc<Self>,
-        mut knock: Box<Knock>,
-    ) -> (Result<Admitted, Close>, Box<Knock>) {
+    pub(crate) async fn decide_knock(self: Arc<Self>, mut knock: Box<Knock>) -> Knocked {
         if self.settings.echo.is_some() {
             knock.take_any_path();
         }
         let (key, request) = (knock.key().map(str::to_owned), knock.request.take());
         let decided = self.decide(key, |found| knock.decide(found), request).await;
         (decided, knock)
+    }
+
+    /// The same, if it is known at once; or else the question, to be awaited.
+    pub(crate) fn knock_at_once(
+        self: &Arc<Self>,
+        knock: Box<Knock>,
+    ) -> Result<Knocked, Asked<Knocked>> {
+        poll_once(Box::pin(self.clone().decide_knock(knock)))
     }
 
     /// Takes a place, if there is one.

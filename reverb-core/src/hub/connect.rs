@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::request::Parts;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -66,25 +68,8 @@ impl Hub {
 
 impl Shared {
     /// A connection whose handshake a host has answered moves into a shard.
-    pub(crate) fn take_in_upgraded(
-        &self,
-        upgraded: hyper::upgrade::Upgraded,
-        decided: Result<Admitted, Close>,
-    ) {
-        let (stream, input) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            // The client's first message may have come with its handshake.
-            Ok(parts) => (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
-            Err(upgraded) => match upgraded.downcast::<TokioIo<stream::Rewind>>() {
-                Ok(parts) => {
-                    let (mut input, stream) = parts.io.into_inner().into_parts();
-                    // What hyper has read came before what it has not.
-                    let mut all = parts.read_buf.to_vec();
-                    all.append(&mut input);
-                    (stream, all)
-                }
-                Err(upgraded) => (Stream::Boxed(Box::new(TokioIo::new(upgraded))), Vec::new()),
-            },
-        };
+    pub(crate) fn take_in_upgraded(&self, upgraded: Upgraded, decided: Result<Admitted, Close>) {
+        let (stream, input) = unwrap(upgraded);
         if let Stream::Tcp(socket) = &stream {
             let _ = socket.set_nodelay(true);
         }
@@ -106,5 +91,30 @@ impl Shared {
             input,
             entry,
         });
+    }
+}
+
+/// The stream below, and what was read from it already: the client's first message may have come with its handshake.
+fn unwrap(upgraded: Upgraded) -> (Stream, Vec<u8>) {
+    // The hub's own listener.
+    let upgraded = match upgraded.downcast::<TokioIo<stream::Rewind>>() {
+        Ok(parts) => {
+            let (mut input, stream) = parts.io.into_inner().into_parts();
+            // What hyper has read came before what it has not.
+            let mut all = parts.read_buf.to_vec();
+            all.append(&mut input);
+            return (stream, all);
+        }
+        Err(upgraded) => upgraded,
+    };
+    // hyper without more.
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+        Err(upgraded) => upgraded,
+    };
+    // hyper as axum and others run it, which finds out first what HTTP is spoken.
+    match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (Stream::Tcp(parts.io.into_inner()), parts.read_buf.to_vec()),
+        Err(upgraded) => (Stream::Boxed(Box::new(TokioIo::new(upgraded))), Vec::new()),
     }
 }

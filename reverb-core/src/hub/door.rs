@@ -17,7 +17,6 @@ use super::connection::{Connection, Extra, Guest, Noise, Role, Stage};
 use super::directory::Desk;
 use super::mailbox::{Letter, Slot};
 use super::outbox::Frame;
-use super::poll_once;
 use super::publish::{Done, Overloaded, Release};
 use super::shard::Shard;
 
@@ -100,7 +99,7 @@ impl Shard {
 
     /// A client wants in: whether it may is known at once, if nobody has to think about it.
     fn knock(&mut self, slot: u32, knock: Box<Knock>) {
-        match poll_once(Box::pin(self.shared.clone().decide_knock(knock))) {
+        match self.shared.knock_at_once(knock) {
             Ok((decided, knock)) => self.open(slot, &knock, decided),
             Err(asked) => {
                 let now = self.now;

@@ -314,7 +314,7 @@ impl Sampled {
 const DECISION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A question to somebody else's code.
-type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The answer if it is there at once, or the question. Whoever asks has seen to it that it does not panic.
 fn poll_once<T>(mut asked: Asked<T>) -> Result<T, Asked<T>> {

@@ -181,12 +181,18 @@ impl Publication {
         if self.is_empty() {
             return Ok(());
         }
-        let charges = tokio::time::timeout(PATIENCE, self.reserve_when_possible(&directory)).await;
+        let charges = match self.reserve(&directory, None) {
+            Ok(charges) => charges,
+            // Boxed, as nearly nobody has to wait.
+            Err(_) => Box::pin(tokio::time::timeout(
+                PATIENCE,
+                self.reserve_when_possible(&directory),
+            ))
+            .await
+            .map_err(|_| Overloaded)?,
+        };
         let receipt = {
-            let release = Release::new(
-                charges.map_err(|_| Overloaded)?,
-                Done::Task(Mutex::default()),
-            );
+            let release = Release::new(charges, Done::Task(Mutex::default()));
             self.post(&directory, None, Some(&release), now, |_| {});
             Receipt(Arc::downgrade(&release))
         };
