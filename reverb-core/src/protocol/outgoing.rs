@@ -187,7 +187,7 @@ impl Outgoing {
     /// An event that one client sends the others. `data` is JSON: a string stays what it is, anything else becomes the text
     /// of it.
     #[must_use]
-    pub fn client_event(
+    pub(crate) fn client_event(
         event: &str,
         channel: &str,
         data: Option<&str>,
