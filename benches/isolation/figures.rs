@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use reverb_core::clock::{Clock, SystemClock};
+
 /// How long each event took to each receiver.
 pub(crate) struct Latencies(Vec<Duration>);
 
@@ -36,20 +37,6 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-impl fmt::Display for Busy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            server,
-            clients,
-            others,
-        } = self;
-        write!(
-            f,
-            "processors: server {server:.2}, clients {clients:.2}, others {others:.2}"
-        )
-    }
-}
-
 /// The one in the middle.
 pub(crate) fn median(mut all: Vec<Duration>) -> Duration {
     all.sort_unstable();
@@ -70,6 +57,20 @@ pub(crate) struct Busy {
     pub(crate) clients: f64,
     /// What is none of ours, other machines on the same processors included.
     pub(crate) others: f64,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            server,
+            clients,
+            others,
+        } = self;
+        write!(
+            f,
+            "processors: server {server:.2}, clients {clients:.2}, others {others:.2}"
+        )
+    }
 }
 
 impl Spent {
@@ -98,27 +99,27 @@ impl Spent {
     }
 }
 
-/// A hundredth of a second, on every Linux there is.
-const TICK: Duration = Duration::from_millis(10);
+/// What the system says, in hundredths of a second on every Linux there is.
+fn spent<'a>(ticks: impl Iterator<Item = &'a str>) -> Duration {
+    let ticks = ticks.map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
 
 /// User and kernel time of a process.
 fn of_process(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the process lives");
     // Its name is in parentheses, and may contain anything.
     let after = stat.rsplit(") ").next().unwrap_or_default();
-    let fields = after.split(' ').skip(11).take(2);
-    TICK * fields
-        .map(|ticks| ticks.parse::<u32>().expect("a number"))
-        .sum()
+    spent(after.split(' ').skip(11).take(2))
 }
 
 /// Everything but idling and waiting for disks.
 fn of_machine() -> Duration {
     let stat = std::fs::read_to_string("/proc/stat").expect("this is Linux");
     let fields = stat.lines().next().unwrap_or_default().split_whitespace();
-    let ticks = fields.skip(1).take(8).enumerate();
-    let busy = ticks.filter(|(n, _)| ![3, 4].contains(n));
-    TICK * busy
-        .map(|(_, ticks)| ticks.parse::<u32>().expect("a number"))
-        .sum()
+    let all = fields.skip(1).take(8).enumerate();
+    spent(
+        all.filter(|(n, _)| ![3, 4].contains(n))
+            .map(|(_, ticks)| ticks),
+    )
 }

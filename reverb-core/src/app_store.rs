@@ -1,11 +1,14 @@
-//! [`AppStore`]: where apps come from.
+//! [`AppStore`]: where apps come from; [`AppChanges`] and [`AppEditor`]: apps that change while the hub runs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::protocol::App;
+use crate::protocol::{App, AppId};
+
+mod memory;
+
+pub use self::memory::MemoryApps;
 
 /// Any error, to be shown.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -70,46 +73,115 @@ pub enum StoreError {
     },
 }
 
-/// Apps that are known from the start.
-/// ```
-/// use reverb_core::app_store::MemoryApps;
-/// use reverb_core::protocol::App;
+/// What has changed in an app store.
 ///
-/// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
-/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct MemoryApps {
-    by_key: HashMap<String, Arc<App>>,
-    by_id: HashMap<String, Arc<App>>,
-}
-
-impl MemoryApps {
-    /// These apps. Of two with the same id or key the later one counts.
-    pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
-        let mut all = Self::default();
-        for app in apps {
-            let app = Arc::new(app);
-            all.by_key.insert(app.key.as_str().to_owned(), app.clone());
-            all.by_id.insert(app.id.as_str().to_owned(), app);
-        }
-        all
-    }
-}
-
-impl<const N: usize> From<[App; N]> for MemoryApps {
-    fn from(apps: [App; N]) -> Self {
-        Self::new(apps)
-    }
-}
-
+/// A hub that is given one ([`HubBuilder::changes`](crate::hub::HubBuilder::changes)) asks twice a second, and puts
+/// in force what it hears: new limits and origins for who comes from then on, the end for clients of an app that
+/// is gone, switched off or has got another key. Everybody else stays connected.
 #[async_trait]
-impl AppStore for MemoryApps {
-    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
-        Ok(self.by_key.get(key).cloned())
-    }
+pub trait AppChanges: Send + Sync + 'static {
+    /// What has changed since this revision of the store; 0 is before everything. A change that is not told now is told
+    /// at the next call with the revision of this one: numbers are given in the order in which changes become visible.
+    ///
+    /// # Errors
+    /// The store cannot tell. The same is asked again.
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError>;
+}
 
-    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
-        Ok(self.by_id.get(id).cloned())
+/// What has changed in an app store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Changes {
+    /// The store's revision, up to which this tells everything.
+    pub revision: u64,
+    /// Whom it concerns.
+    pub apps: Changed,
+}
+
+impl Changes {
+    /// These changes, up to this revision.
+    #[must_use]
+    pub fn new(revision: u64, apps: Changed) -> Self {
+        Self { revision, apps }
     }
+}
+
+/// Which apps have changed: saved, made, or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Changed {
+    /// These, or none.
+    These(Vec<AppId>),
+    /// Any may have: the store does not know, or no longer.
+    Any,
+}
+
+/// An app store whose apps can be changed while the hub runs, as a panel or a command line does.
+///
+/// Every change raises the store's revision, and [`AppChanges::changes_since`] tells of it. Implementations promise what
+/// the contract says ([`contract`](self#the-contract-of-editors)).
+///
+/// # The contract of editors
+/// - What was created or saved is found at once, by id and by key; what was removed, or had another key before, is not.
+/// - An id and a key belong to one app at most: a second one is refused and changes nothing.
+/// - An app that was changed by somebody else in the meantime is not overwritten.
+/// - Every change has a higher revision than the one before, is told once to whoever asks from there on, and the app that
+///   was changed carries it.
+#[async_trait]
+pub trait AppEditor: AppStore + AppChanges {
+    /// The apps in the order of their ids, behind this one, and at most so many.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Arc<App>>, StoreError>;
+
+    /// Adds an app; returns it with its revision.
+    ///
+    /// # Errors
+    /// Its id or key is taken, or the store cannot take it.
+    async fn create(&self, app: App) -> Result<Arc<App>, EditError>;
+
+    /// Replaces the app of this id; returns it with its new revision. `app.revision` is that of the app as it was read.
+    ///
+    /// # Errors
+    /// It was changed since, there is none, its key is taken, or the store cannot take it.
+    async fn save(&self, app: App) -> Result<Arc<App>, EditError>;
+
+    /// Removes the app of this id.
+    ///
+    /// # Errors
+    /// There is none, or the store cannot do it.
+    async fn remove(&self, id: &str) -> Result<(), EditError>;
+}
+
+/// Why an app was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// Another app has this id or key.
+    #[error("another app has the {field} {value:?}")]
+    Taken {
+        /// `id` or `key`.
+        field: &'static str,
+        /// The one that is taken.
+        value: String,
+    },
+    /// There is no app with this id.
+    #[error("no app has the id {0:?}")]
+    Missing(String),
+    /// Somebody else has changed the app since it was read.
+    #[error(
+        "the app {id} was changed by somebody else (revision {now}, not {read}): read it again"
+    )]
+    Outdated {
+        /// Which.
+        id: String,
+        /// The revision that was read.
+        read: u64,
+        /// The revision it has now.
+        now: u64,
+    },
+    /// The store cannot take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

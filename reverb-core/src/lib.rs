@@ -28,7 +28,8 @@
 //! [`protocol::Event`]s. `hub::publish` writes each out as a [`protocol::Outgoing`], makes room on all shards concerned
 //! and posts it to their mailboxes. `hub::shard` takes it in; `hub::deliver` puts the same bytes into the outbox of every
 //! guest in the room, and writes them when it is that socket's turn. The publisher is answered when every shard has put
-//! its events into the outboxes, and, while few wait to be written, when they are written too.
+//! its events into the outboxes, and, while few wait to be written, when they are written too; but at once where many wait
+//! in the shard that it is connected to.
 //!
 //! # Embedding
 //!
@@ -52,6 +53,7 @@
 //!
 //! - `hub` (default): the hub, its WebSocket transport and the HTTP API, on tokio. Without it the crate is the pure
 //!   protocol: [`protocol`] and [`session`], which need no runtime.
+//! - `contract`: what adapters promise, as tests that an adapter's own tests run.
 
 pub mod protocol;
 pub mod session;
@@ -68,6 +70,8 @@ pub mod fuzz;
 pub mod app_store;
 #[cfg(feature = "hub")]
 pub mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
 #[doc = include_str!("../docs/embedding.md")]
 #[cfg(feature = "hub")]
 pub mod embedding {}

@@ -5,6 +5,7 @@ mod client;
 mod harness;
 mod wire;
 
+mod app_changes;
 mod app_store;
 mod apps;
 mod cache;

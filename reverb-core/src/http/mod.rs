@@ -76,7 +76,8 @@ impl http_body::Body for Body {
 /// # Ok(())
 /// # }
 /// ```
-/// Clones are cheap. Made by [`Hub::service`], and of use for as long as that hub lives: hold it while you serve. Without
+/// Call it on the hub's runtime: a handshake is judged, and takes its place, at the call. Clones are cheap. Made by
+/// [`Hub::service`], and of use for as long as that hub lives: hold it while you serve. Without
 /// it every client gets status 503.
 #[derive(Clone)]
 pub struct HubService {
@@ -428,7 +429,8 @@ fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-fn whole(answer: Result<Response<Body>, ApiError>) -> Response<Body> {
+/// The response, whether the request was carried out or refused.
+fn response(answer: Result<Response<Body>, ApiError>) -> Response<Body> {
     answer.unwrap_or_else(|error| failure(&error))
 }
 
@@ -469,12 +471,12 @@ where
         let refused = judge(&request).err();
         if refused.is_some() || self.is_for_clients(&request) {
             let answer = refused.map_or_else(|| self.connect(request), Err);
-            return Box::pin(std::future::ready(Ok(whole(answer))));
+            return Box::pin(std::future::ready(Ok(response(answer))));
         }
         let service = self.clone();
         // Of the head nothing else is kept while the body comes.
         let (Parts { method, uri, .. }, body) = request.into_parts();
-        Box::pin(async move { Ok(whole(service.answer(&method, &uri, body).await)) })
+        Box::pin(async move { Ok(response(service.answer(&method, &uri, body).await)) })
     }
 }
 

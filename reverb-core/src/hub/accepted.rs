@@ -28,14 +28,12 @@ impl Shared {
         query: &str,
     ) -> Result<Arc<App>, ApiError> {
         match id {
-            Some(id) => {
-                let found = match self.apps.known_by_id(id) {
-                    Some(known) => known,
-                    // Boxed, as nearly nobody has to wait.
-                    None => Box::pin(self.apps.find_by_id(id)).await,
-                };
-                found?.ok_or_else(|| ApiError::no_app(id))
-            }
+            // Boxed, as nearly nobody has to wait.
+            Some(id) => match self.apps.ask_for_id(id) {
+                Ok(found) => found,
+                Err(asked) => asked.await,
+            }?
+            .ok_or_else(|| ApiError::no_app(id)),
             None => {
                 let query = Query::parse(query)?;
                 let key = query

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::app_store::{AppStore, StoreError};
 use crate::clock::Clock;
-use crate::protocol::App;
+use crate::protocol::{App, AppId};
 
 use super::{Asked, Sampled, poll_once};
 
@@ -93,8 +93,6 @@ pub(crate) struct AppCache {
 struct Entries {
     known: HashMap<Question, Entry>,
     tidied: Option<Instant>,
-    /// Raised when everything was forgotten: what was asked before is not kept.
-    epoch: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -177,9 +175,29 @@ impl AppCache {
 
     /// Forgets everything: the store is asked again.
     pub(super) fn forget(&self) {
+        self.entries.lock().known.clear();
+    }
+
+    /// What is remembered of this app is true no longer: the store is asked again. Until it answers, that is the last good
+    /// answer. That there is no such app may be untrue from now on for any key.
+    pub(super) fn expire(&self, id: &AppId) {
+        let now = self.clock.now();
         let mut entries = self.entries.lock();
-        entries.epoch += 1;
-        entries.known.clear();
+        for (question, entry) in &mut entries.known {
+            let app = entry.said.as_ref().map(|said| said.app.as_ref());
+            let is_meant = match (question, app) {
+                (Question::Id(asked), _) if **asked == *id.as_str() => true,
+                (_, Some(Some(app))) => app.id == *id,
+                _ => true,
+            };
+            if is_meant {
+                // Its answer may be of the time before: nobody else waits for it, and it is not kept.
+                entry.flight = None;
+                if let Some(said) = &mut entry.said {
+                    said.fresh_until = now;
+                }
+            }
+        }
     }
 
     /// Forgets what is too old.
@@ -189,18 +207,34 @@ impl AppCache {
         }
     }
 
+    /// The app with this id, or else the question, to be awaited.
+    pub(super) fn ask_for_id(self: &Arc<Self>, id: &str) -> Result<Answer, Asked<Answer>> {
+        self.find_now(Question::Id(id.into()))
+            .map_err(|(question, asked)| {
+                let cache = self.clone();
+                Box::pin(async move { cache.fly(question, asked).await }) as Asked<Answer>
+            })
+    }
+
     async fn find(self: &Arc<Self>, question: impl FnOnce() -> Question) -> Answer {
-        let question = question();
-        if !self.is_slow.load(Ordering::Acquire) {
-            match poll_once(self.clone().ask(question.clone())) {
-                Ok(answer) => return answer,
-                Err(asked) => {
-                    self.is_slow.store(true, Ordering::Release);
-                    return self.fly(question, Some(asked)).await;
-                }
-            }
+        match self.find_now(question()) {
+            Ok(answer) => answer,
+            Err((question, asked)) => self.fly(question, asked).await,
         }
-        self.fly(question, None).await
+    }
+
+    /// The answer of a store that answers at once; or the question, which it may have begun to think about.
+    fn find_now(
+        self: &Arc<Self>,
+        question: Question,
+    ) -> Result<Answer, (Question, Option<Asked<Answer>>)> {
+        if self.is_slow.load(Ordering::Acquire) {
+            return Err((question, None));
+        }
+        poll_once(self.clone().ask(question.clone())).map_err(|asked| {
+            self.is_slow.store(true, Ordering::Release);
+            (question, Some(asked))
+        })
     }
 
     /// What the store says, however long that takes.
@@ -249,7 +283,7 @@ impl AppCache {
         let (lands, flight) = watch::channel(None);
         let asked = asked.unwrap_or_else(|| self.clone().ask(question.clone()));
         entries.known.entry(question.clone()).or_default().flight = Some(flight.clone());
-        let (cache, epoch) = (self.clone(), entries.epoch);
+        let (cache, mine) = (self.clone(), flight.clone());
         // A task, so that nobody's leaving leaves the others without an answer.
         tokio::spawn(async move {
             let in_turn = async {
@@ -258,19 +292,27 @@ impl AppCache {
             };
             let answer = tokio::time::timeout(TIMEOUT, in_turn).await;
             let answer = answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))));
-            let landed = cache.land(&question, epoch, answer);
+            let landed = cache.land(&question, &mine, answer);
             lands.send_replace(Some(landed));
         });
         flight
     }
 
-    /// Keeps an answer, or finds an older one if this is none.
-    fn land(&self, question: &Question, epoch: u64, answer: Answer) -> Landed {
+    /// Keeps an answer, or finds an older one if this is none. It is not kept if nobody waits for this flight any more.
+    fn land(
+        &self,
+        question: &Question,
+        mine: &watch::Receiver<Option<Landed>>,
+        answer: Answer,
+    ) -> Landed {
         let now = self.clock.now();
         let mut entries = self.entries.lock();
         let is_full = entries.is_full(now);
-        let is_current = entries.epoch == epoch;
-        let Some(entry) = entries.known.get_mut(question).filter(|_| is_current) else {
+        let entry = entries.known.get_mut(question).filter(|entry| {
+            let flight = entry.flight.as_ref();
+            flight.is_some_and(|flight| flight.same_channel(mine))
+        });
+        let Some(entry) = entry else {
             return answer.map_err(Arc::new);
         };
         entry.flight = None;

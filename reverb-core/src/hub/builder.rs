@@ -9,7 +9,7 @@ pub use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::app_store::AppStore;
+use crate::app_store::{AppChanges, AppStore};
 use crate::clock::{Clock, SystemClock};
 use crate::hooks::{Authorizer, Observer};
 use crate::metrics::{Metrics, NoMetrics};
@@ -39,6 +39,7 @@ pub struct HubBuilder {
     metrics: Arc<dyn Metrics>,
     authorizer: Option<Arc<dyn Authorizer>>,
     observers: Vec<Observer>,
+    changes: Option<Arc<dyn AppChanges>>,
     app_cache: AppCacheTimes,
     shards: Option<usize>,
     settings: Settings,
@@ -100,6 +101,7 @@ impl HubBuilder {
             metrics: Arc::new(NoMetrics),
             authorizer: None,
             observers: Vec::new(),
+            changes: None,
             app_cache: AppCacheTimes::default(),
             shards: None,
             settings: Settings::default(),
@@ -172,6 +174,14 @@ impl HubBuilder {
         self
     }
 
+    /// Where to hear that apps have changed; nowhere by default, and then an app that the hub knows is in force as it was
+    /// read last. Usually another handle to the app store.
+    #[must_use]
+    pub fn changes(mut self, changes: impl AppChanges) -> Self {
+        self.changes = Some(Arc::new(changes));
+        self
+    }
+
     /// Speaks no protocol, but answers every message with itself, up to so many bytes: for suites that test the
     /// WebSocket side alone, on the very path that the product uses.
     #[doc(hidden)]
@@ -204,11 +214,12 @@ impl HubBuilder {
             metrics,
             authorizer,
             observers,
+            changes,
             app_cache,
             settings,
             ..
         } = self;
-        Ok(Hub::start(Shared {
+        let hub = Hub::start(Shared {
             directory,
             apps: AppCache::new(store, clock.clone(), app_cache),
             authorizer,
@@ -224,7 +235,11 @@ impl HubBuilder {
             next_shard: AtomicUsize::new(0),
             accept_log: Sampled::default(),
             refusal_log: Sampled::default(),
-        }))
+        });
+        if let Some(changes) = changes {
+            hub.follow(changes);
+        }
+        Ok(hub)
     }
 }
 

@@ -69,7 +69,7 @@ impl Hub {
 impl Shared {
     /// A connection whose handshake a host has answered moves into a shard.
     pub(crate) fn take_in_upgraded(&self, upgraded: Upgraded, decided: Result<Admitted, Close>) {
-        let (stream, input) = unwrap(upgraded);
+        let (stream, input) = stream_below(upgraded);
         if let Stream::Tcp(socket) = &stream {
             let _ = socket.set_nodelay(true);
         }
@@ -95,7 +95,7 @@ impl Shared {
 }
 
 /// The stream below, and what was read from it already: the client's first message may have come with its handshake.
-fn unwrap(upgraded: Upgraded) -> (Stream, Vec<u8>) {
+fn stream_below(upgraded: Upgraded) -> (Stream, Vec<u8>) {
     // The hub's own listener.
     let upgraded = match upgraded.downcast::<TokioIo<stream::Rewind>>() {
         Ok(parts) => {

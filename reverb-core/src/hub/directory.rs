@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::protocol::{App, AppId, ChannelName, Rate, SocketId, UserId};
+use crate::protocol::{App, AppId, ChannelName, Close, Rate, SocketId, UserId};
 
 use super::channel::Channel;
 use super::chores::Chores;
@@ -59,11 +59,11 @@ impl Directory {
         }
     }
 
-    /// The desk of this app. The app is taken as it is now.
+    /// The desk of this app. The app is taken as it is now, and in force from now on.
     pub(crate) fn desk(&self, app: &Arc<App>) -> Arc<Desk> {
         if let Some(desk) = self.desks.read().get(&app.id) {
-            if desk.renew(app) {
-                self.send(self.everywhere(), || Letter::Renew { desk: desk.clone() });
+            if let Some(before) = desk.renew(app) {
+                self.put_in_force(desk, &before, app);
             }
             return desk.clone();
         }
@@ -72,6 +72,36 @@ impl Directory {
             .entry(app.id.clone())
             .or_insert_with(|| Arc::new(Desk::new(app.clone(), self.connections.clone())))
             .clone()
+    }
+
+    /// The desk of the app with this id, if there is one.
+    pub(super) fn found(&self, id: &AppId) -> Option<Arc<Desk>> {
+        self.desks.read().get(id).cloned()
+    }
+
+    /// The apps that there are desks of.
+    pub(super) fn apps(&self) -> Vec<AppId> {
+        self.desks.read().keys().cloned().collect()
+    }
+
+    /// The app has changed: who may not stay is told so, and for all others it is from now on as it is.
+    fn put_in_force(&self, desk: &Arc<Desk>, before: &App, app: &App) {
+        self.send(self.everywhere(), || Letter::Renew { desk: desk.clone() });
+        if !app.active {
+            // None was let in by this state of the app.
+            self.close_all(desk, &Close::APP_DISABLED, app.revision.saturating_add(1));
+        } else if app.key != before.key {
+            self.close_all(desk, &Close::NO_APP, app.revision);
+        }
+    }
+
+    /// Closes every connection of an app that was let in by a state of it before this revision.
+    pub(super) fn close_all(&self, desk: &Arc<Desk>, close: &Close, before: u64) {
+        self.send(self.everywhere(), || Letter::CloseAll {
+            desk: desk.clone(),
+            close: close.clone(),
+            before,
+        });
     }
 
     /// How many connections are open in all apps together.
@@ -167,13 +197,27 @@ impl Desk {
         }
     }
 
-    /// Takes the app as it is now. True if that is news.
-    fn renew(&self, app: &Arc<App>) -> bool {
+    /// Takes the app as it is now. If that is news, returns what it was before. An earlier state of it, that somebody found
+    /// before it was changed, is none.
+    fn renew(&self, app: &Arc<App>) -> Option<Arc<App>> {
         if Arc::ptr_eq(&self.app.read(), app) {
-            return false;
+            return None;
         }
-        *self.app.write() = app.clone();
-        true
+        let mut current = self.app.write();
+        let is_news = !Arc::ptr_eq(&current, app) && app.revision >= current.revision;
+        is_news.then(|| std::mem::replace(&mut *current, app.clone()))
+    }
+
+    /// Why a client that was let in when the app was as it says must go now after all.
+    pub(super) fn outdated(&self, admitted: &App) -> Option<Close> {
+        let app = self.app.read();
+        if app.revision <= admitted.revision {
+            None
+        } else if !app.active {
+            Some(Close::APP_DISABLED)
+        } else {
+            (app.key != admitted.key).then_some(Close::NO_APP)
+        }
     }
 
     pub(crate) fn app(&self) -> Arc<App> {

@@ -156,6 +156,10 @@ impl Shard {
             socket_id,
             pass,
         } = admitted;
+        // The app may have changed while the client was on its way.
+        if let Some(close) = quota.desk().outdated(&app) {
+            return self.refuse(slot, close);
+        }
         let now = self.now;
         self.shared.metrics.connected(&app.id);
         self.shared.observe(|| Observed::Connected {
@@ -175,6 +179,8 @@ impl Shard {
             };
             connection.role = Role::Guest(Guest {
                 app: number,
+                // A store that has been changed four billion times closes more than it must.
+                revision: u32::try_from(app.revision).unwrap_or(u32::MAX),
                 noise: Noise::default(),
                 session,
                 _quota: quota,
@@ -241,8 +247,8 @@ impl Shard {
             return self.await_delivery(slot, answer);
         };
         let desk = publication.desk().clone();
-        // Behind a long ring the publisher need not hear what other shards have done: theirs are long too, and their
-        // turn may come late.
+        // Behind a long ring the publisher is answered at once, as on this shard: nothing is won by waiting for the turn of
+        // the others, which may come late. What they owe is bounded all the same.
         let is_long = self
             .apps
             .find(&desk)

@@ -232,18 +232,26 @@ impl Shard {
 
     /// Closes the connection of this name.
     pub(super) fn close_socket(&mut self, desk: &Arc<Desk>, socket_id: SocketId) {
-        self.close_guests(desk, |guest| guest.session.socket_id() == socket_id);
+        self.close_guests(desk, &Close::TERMINATED, |guest| {
+            guest.session.socket_id() == socket_id
+        });
     }
 
     /// Closes every connection that was given such a pass.
     pub(super) fn terminate_where(&mut self, desk: &Arc<Desk>, is_it: &PassTest) {
         let none = Pass::default();
-        self.close_guests(desk, |guest| {
+        self.close_guests(desk, &Close::TERMINATED, |guest| {
             is_it.is_it(guest.extra.as_ref().map_or(&none, |extra| &extra.pass))
         });
     }
 
-    fn close_guests(&mut self, desk: &Arc<Desk>, is_it: impl Fn(&Guest) -> bool) {
+    /// Closes those connections of an app that are meant.
+    pub(super) fn close_guests(
+        &mut self,
+        desk: &Arc<Desk>,
+        close: &Close,
+        is_it: impl Fn(&Guest) -> bool,
+    ) {
         let Some(app) = self.apps.find(desk) else {
             return;
         };
@@ -257,7 +265,7 @@ impl Shard {
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in meant {
-            self.close(slot, Close::TERMINATED);
+            self.close(slot, close.clone());
         }
     }
 

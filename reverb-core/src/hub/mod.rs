@@ -44,6 +44,7 @@ mod connection;
 mod deliver;
 mod directory;
 mod door;
+mod follow;
 mod hear;
 mod leave;
 mod listener;

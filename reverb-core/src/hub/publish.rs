@@ -1,7 +1,8 @@
 //! Publishing: one request's events to all their channels, whole or not at all, and how publishers are held back.
 //!
 //! A request first reserves its bytes on every shard concerned, then posts. Its [`Release`] travels along and is dropped
-//! by each shard once it has done with the events; when the last one is dropped, the publisher gets its answer.
+//! by each shard once it has done with the events; when the last one is dropped, the publisher gets its answer. Only who
+//! is connected to a shard where much waits to be written is answered at once (`hub::door`).
 
 use std::future::Future;
 use std::pin::Pin;

@@ -289,6 +289,11 @@ impl Shard {
             } => self.remind(slot, &channel, number, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
             Letter::TerminateWhere { desk, is_it } => self.terminate_where(&desk, &is_it),
+            Letter::CloseAll {
+                desk,
+                close,
+                before,
+            } => self.close_guests(&desk, &close, |guest| u64::from(guest.revision) < before),
             Letter::CloseSocket { desk, socket_id } => self.close_socket(&desk, socket_id),
             Letter::Answer {
                 slot,

@@ -54,6 +54,9 @@ pub struct App {
     pub activity_timeout: Duration,
     /// How much of everything.
     pub limits: Limits,
+    /// Which state of the app this is: a store raises it with every change, and a hub never goes back to an earlier one.
+    /// 0, the default, for apps that do not change.
+    pub revision: u64,
 }
 
 impl App {
@@ -80,6 +83,7 @@ impl App {
             force_tls: false,
             activity_timeout: Duration::from_secs(30),
             limits: Limits::default(),
+            revision: 0,
         })
     }
 }

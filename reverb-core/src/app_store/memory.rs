@@ -1,0 +1,177 @@
+//! [`MemoryApps`]: apps in memory, for hosts that configure them and for tests.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+
+use super::{AppChanges, AppEditor, AppStore, Changed, Changes, EditError, StoreError};
+use crate::protocol::{App, AppId};
+
+/// Apps in memory. Clones share them: keep one to change them while the hub runs.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use reverb_core::app_store::{AppEditor, MemoryApps};
+/// use reverb_core::hub::Hub;
+/// use reverb_core::protocol::App;
+///
+/// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
+/// let hub = Hub::builder(apps.clone()).changes(apps.clone()).build()?;
+///
+/// let mut app = App::clone(&apps.list(None, 1).await?[0]);
+/// app.active = false;
+/// apps.save(app).await?; // within a second its clients are told, and gone
+/// # drop(hub);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MemoryApps {
+    shared: Arc<RwLock<Apps>>,
+}
+
+#[derive(Debug, Default)]
+struct Apps {
+    by_key: HashMap<String, Arc<App>>,
+    by_id: BTreeMap<String, Arc<App>>,
+    revision: u64,
+    /// The latest change of each app that was ever changed, the removed ones included.
+    changed: BTreeMap<u64, AppId>,
+}
+
+impl MemoryApps {
+    /// These apps. Of two with the same id or key the later one counts.
+    pub fn new(apps: impl IntoIterator<Item = App>) -> Self {
+        let mut all = Apps::default();
+        for app in apps {
+            all.remove(app.id.as_str());
+            let before = all.by_key.get(app.key.as_str()).cloned();
+            if let Some(before) = before {
+                all.remove(before.id.as_str());
+            }
+            all.put(Arc::new(app));
+        }
+        Self {
+            shared: Arc::new(RwLock::new(all)),
+        }
+    }
+}
+
+impl Apps {
+    fn put(&mut self, app: Arc<App>) {
+        self.by_key.insert(app.key.as_str().to_owned(), app.clone());
+        self.by_id.insert(app.id.as_str().to_owned(), app);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Arc<App>> {
+        let app = self.by_id.remove(id)?;
+        self.by_key.remove(app.key.as_str());
+        Some(app)
+    }
+
+    /// One more change; the next revision.
+    fn change(&mut self, id: &AppId) -> u64 {
+        self.revision += 1;
+        // Only the latest of each app is of interest: there are no more of them than apps.
+        self.changed.retain(|_, changed| changed != id);
+        self.changed.insert(self.revision, id.clone());
+        self.revision
+    }
+
+    fn is_free(&self, app: &App) -> Result<(), EditError> {
+        match self.by_key.get(app.key.as_str()) {
+            Some(other) if other.id != app.id => Err(EditError::Taken {
+                field: "key",
+                value: app.key.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<const N: usize> From<[App; N]> for MemoryApps {
+    fn from(apps: [App; N]) -> Self {
+        Self::new(apps)
+    }
+}
+
+#[async_trait]
+impl AppStore for MemoryApps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        Ok(self.shared.read().by_key.get(key).cloned())
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        Ok(self.shared.read().by_id.get(id).cloned())
+    }
+}
+
+#[async_trait]
+impl AppChanges for MemoryApps {
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        let apps = self.shared.read();
+        let changed = apps.changed.range(revision.saturating_add(1)..);
+        let changed = changed.map(|(_, id)| id.clone()).collect();
+        Ok(Changes::new(apps.revision, Changed::These(changed)))
+    }
+}
+
+#[async_trait]
+impl AppEditor for MemoryApps {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Arc<App>>, StoreError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+
+        let apps = self.shared.read();
+        let behind = after.map_or(Unbounded, Excluded);
+        let listed = apps.by_id.range::<str, _>((behind, Unbounded));
+        Ok(listed.take(most).map(|(_, app)| app.clone()).collect())
+    }
+
+    async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        let mut apps = self.shared.write();
+        if apps.by_id.contains_key(app.id.as_str()) {
+            return Err(EditError::Taken {
+                field: "id",
+                value: app.id.to_string(),
+            });
+        }
+        apps.is_free(&app)?;
+        app.revision = apps.change(&app.id);
+        let app = Arc::new(app);
+        apps.put(app.clone());
+        Ok(app)
+    }
+
+    async fn save(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        let mut apps = self.shared.write();
+        let id = app.id.as_str();
+        let now = match apps.by_id.get(id) {
+            Some(stored) => stored.revision,
+            None => return Err(EditError::Missing(id.to_owned())),
+        };
+        if now != app.revision {
+            return Err(EditError::Outdated {
+                id: id.to_owned(),
+                read: app.revision,
+                now,
+            });
+        }
+        apps.is_free(&app)?;
+        app.revision = apps.change(&app.id);
+        apps.remove(app.id.as_str());
+        let app = Arc::new(app);
+        apps.put(app.clone());
+        Ok(app)
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), EditError> {
+        let mut apps = self.shared.write();
+        let removed = apps.remove(id);
+        let removed = removed.ok_or_else(|| EditError::Missing(id.to_owned()))?;
+        apps.change(&removed.id);
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Following what changes in the app store, and putting it in force.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::app_store::{AppChanges, Changed, Changes, StoreError};
+use crate::protocol::{App, AppId, Close};
+
+use super::{Desk, Hub, Shared};
+
+/// How often it is asked what has changed.
+const EVERY: Duration = Duration::from_millis(400);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Hub {
+    /// Puts in force what changes, until the hub ends.
+    pub(super) fn follow(&self, changes: Arc<dyn AppChanges>) {
+        let shared = self.shared().clone();
+        tokio::spawn(async move {
+            let ended = async {
+                loop {
+                    // Made before the look, so that nothing is missed in between.
+                    let ended = shared.ended.notified();
+                    if shared.running.load(Ordering::Acquire) == 0 {
+                        break;
+                    }
+                    ended.await;
+                }
+            };
+            tokio::select! {
+                () = ended => {}
+                () = Follower::new(shared.clone(), changes).run() => {}
+            }
+        });
+    }
+}
+
+/// Keeps track of what was heard and what was done about it.
+struct Follower {
+    shared: Arc<Shared>,
+    changes: Arc<dyn AppChanges>,
+    /// Up to which everything was heard.
+    revision: u64,
+    /// Apps that have changed, which the store could not tell more about yet.
+    owed: BTreeSet<AppId>,
+    /// Whether the store has answered the last time.
+    answers: bool,
+}
+
+impl Follower {
+    fn new(shared: Arc<Shared>, changes: Arc<dyn AppChanges>) -> Self {
+        Self {
+            shared,
+            changes,
+            revision: 0,
+            owed: BTreeSet::new(),
+            answers: true,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut tick = tokio::time::interval(EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.ask().await;
+            self.put_in_force().await;
+        }
+    }
+
+    async fn ask(&mut self) {
+        match super::guarded(PATIENCE, self.changes.changes_since(self.revision)).await {
+            Some(Ok(Changes { revision, apps })) => {
+                if !self.answers {
+                    tracing::info!("the app store tells again what has changed");
+                }
+                self.answers = true;
+                match apps {
+                    Changed::These(apps) => self.owed.extend(apps),
+                    Changed::Any if revision != self.revision => {
+                        self.owed.extend(self.shared.directory.apps());
+                        self.shared.apps.forget();
+                    }
+                    Changed::Any => {}
+                }
+                self.revision = revision;
+            }
+            Some(Err(error)) => self.complain(&error),
+            None => self.complain(&StoreError::Unavailable(
+                "it took too long, or panicked".into(),
+            )),
+        }
+    }
+
+    /// Once, not with every question.
+    fn complain(&mut self, error: &StoreError) {
+        if self.answers {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the app store does not tell what has changed"
+            );
+        }
+        self.answers = false;
+    }
+
+    /// Whom the store cannot tell about now stays as it was, and is asked about again.
+    async fn put_in_force(&mut self) {
+        for id in std::mem::take(&mut self.owed) {
+            self.shared.apps.expire(&id);
+            if self.shared.renew(&id).await.is_err() {
+                self.owed.insert(id);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Puts in force what the store says of an app now.
+    async fn renew(&self, id: &AppId) -> Result<(), StoreError> {
+        // Of an app that nobody knows here nothing is in force.
+        let Some(desk) = self.directory.found(id) else {
+            return Ok(());
+        };
+        let app = match self.apps.find_by_id(id.as_str()).await {
+            Ok(Some(app)) => app,
+            Ok(None) => {
+                let gone = off(&desk);
+                self.directory
+                    .close_all(&desk, &Close::NO_APP, gone.revision);
+                gone
+            }
+            // Asking again will not help, until it is changed again.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(app = %id, %error, "an app is off until it is stored rightly");
+                off(&desk)
+            }
+            Err(error) => return Err(error),
+        };
+        self.directory.desk(&app);
+        Ok(())
+    }
+}
+
+/// The app of this desk, switched off: as it is once the store has it no longer.
+fn off(desk: &Desk) -> Arc<App> {
+    let mut app = App::clone(&desk.app());
+    app.active = false;
+    app.revision = app.revision.saturating_add(1);
+    Arc::new(app)
+}
