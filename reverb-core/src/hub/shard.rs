@@ -75,7 +75,10 @@ const TIDY: u32 = 4;
 /// Most sockets that one turn reads, and most bytes.
 const MOST_HEARD: usize = 64;
 const MOST_BYTES: usize = 512 * 1024;
-/// Outboxes that one turn's mail may put something into.
+/// Outboxes that what one turn reads may put something into; the rest is read in the next, so that those who wait for an
+/// answer, or for an event in a small room, do not wait for all who publish to large ones.
+const MOST_HANDED_OUT: usize = 4 * 1024;
+/// And what its mail may: it comes from shards that have waited for their own.
 const MOST_TOUCHED: usize = 64 * 1024;
 /// Sockets of the ring that one turn writes. Reading goes on between slices, so that the events that arrive meanwhile
 /// share the later writes.
@@ -231,8 +234,9 @@ impl Shard {
     /// Reads the sockets that are ready; those beyond the turn's measure stay so.
     fn hear_ready(&mut self) {
         let mut bytes = 0;
+        self.touched = 0;
         for _ in 0..MOST_HEARD {
-            if bytes > MOST_BYTES {
+            if bytes > MOST_BYTES || self.touched > MOST_HANDED_OUT {
                 break;
             }
             let Some(slot) = self.ready.pop_front() else {
