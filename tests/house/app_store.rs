@@ -268,3 +268,12 @@ async fn a_store_that_panics_is_one_that_cannot_answer() {
         reply.expect_error(503, "try again");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_all_asks_a_slow_store_once() {
+    let store = Changing::default();
+    store.set(Some(app()));
+    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    house.api().await.get("/channels", &[]).await.ok();
+    assert_eq!(store.asked.load(Ordering::Acquire), 1);
+}

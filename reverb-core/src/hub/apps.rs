@@ -78,11 +78,10 @@ impl Apps {
         number
     }
 
-    /// The app of this desk has changed: what it says now holds for its guests here.
-    pub(super) fn renew(&mut self, desk: &Arc<Desk>) {
-        if let Some(number) = self.find(desk) {
-            self.get_mut(number).app = desk.app();
-        }
+    /// The app of this desk may have changed: what it is now holds for its guests here. Returns what it was before.
+    pub(super) fn renew(&mut self, desk: &Arc<Desk>) -> Option<Arc<App>> {
+        let number = self.find(desk)?;
+        Some(std::mem::replace(&mut self.get_mut(number).app, desk.app()))
     }
 
     /// A guest left. With the last one the app is forgotten, and what waits in its ring is returned.

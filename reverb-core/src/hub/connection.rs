@@ -109,8 +109,6 @@ impl Front {
 pub(super) struct Guest {
     /// The number of its app on this shard.
     pub(super) app: u32,
-    /// By which revision of its app it was let in.
-    pub(super) revision: u32,
     pub(super) noise: Noise,
     pub(super) session: Session,
     /// Its share of the app's connections; given back when the guest leaves.

@@ -35,6 +35,8 @@ pub(crate) struct Directory {
 #[derive(Debug)]
 pub(crate) struct Desk {
     app: RwLock<Arc<App>>,
+    /// The revision by which the app was removed, if it ever was.
+    removed: AtomicU64,
     connections: AtomicU32,
     /// Those of all apps together.
     all_connections: Arc<AtomicU64>,
@@ -62,8 +64,8 @@ impl Directory {
     /// The desk of this app. The app is taken as it is now, and in force from now on.
     pub(crate) fn desk(&self, app: &Arc<App>) -> Arc<Desk> {
         if let Some(desk) = self.desks.read().get(&app.id) {
-            if let Some(before) = desk.renew(app) {
-                self.put_in_force(desk, &before, app);
+            if desk.renew(app) {
+                self.send(self.everywhere(), || Letter::Renew { desk: desk.clone() });
             }
             return desk.clone();
         }
@@ -82,26 +84,6 @@ impl Directory {
     /// The apps that there are desks of.
     pub(super) fn apps(&self) -> Vec<AppId> {
         self.desks.read().keys().cloned().collect()
-    }
-
-    /// The app has changed: who may not stay is told so, and for all others it is from now on as it is.
-    fn put_in_force(&self, desk: &Arc<Desk>, before: &App, app: &App) {
-        self.send(self.everywhere(), || Letter::Renew { desk: desk.clone() });
-        if !app.active {
-            // None was let in by this state of the app.
-            self.close_all(desk, &Close::APP_DISABLED, app.revision.saturating_add(1));
-        } else if app.key != before.key {
-            self.close_all(desk, &Close::NO_APP, app.revision);
-        }
-    }
-
-    /// Closes every connection of an app that was let in by a state of it before this revision.
-    pub(super) fn close_all(&self, desk: &Arc<Desk>, close: &Close, before: u64) {
-        self.send(self.everywhere(), || Letter::CloseAll {
-            desk: desk.clone(),
-            close: close.clone(),
-            before,
-        });
     }
 
     /// How many connections are open in all apps together.
@@ -186,6 +168,7 @@ impl Desk {
     fn new(app: Arc<App>, all_connections: Arc<AtomicU64>) -> Self {
         Self {
             app: RwLock::new(app),
+            removed: AtomicU64::new(u64::MAX),
             connections: AtomicU32::new(0),
             all_connections,
             channels: RwLock::default(),
@@ -197,26 +180,39 @@ impl Desk {
         }
     }
 
-    /// Takes the app as it is now. If that is news, returns what it was before. An earlier state of it, that somebody found
-    /// before it was changed, is none.
-    fn renew(&self, app: &Arc<App>) -> Option<Arc<App>> {
+    /// Takes the app as it is now. True if that is news; an earlier state of it, found before it was changed, is not.
+    fn renew(&self, app: &Arc<App>) -> bool {
         if Arc::ptr_eq(&self.app.read(), app) {
-            return None;
+            return false;
         }
         let mut current = self.app.write();
         let is_news = !Arc::ptr_eq(&current, app) && app.revision >= current.revision;
-        is_news.then(|| std::mem::replace(&mut *current, app.clone()))
+        if is_news {
+            *current = app.clone();
+        }
+        is_news
     }
 
-    /// Why a client that was let in when the app was as it says must go now after all.
-    pub(super) fn outdated(&self, admitted: &App) -> Option<Close> {
+    /// The app is stored no longer: it is off, until it is made again.
+    pub(super) fn remove(&self) -> Arc<App> {
+        let mut app = App::clone(&self.app.read());
+        app.active = false;
+        app.revision = app.revision.saturating_add(1);
+        self.removed.store(app.revision, Ordering::Release);
+        Arc::new(app)
+    }
+
+    /// Why who was let in by that state of the app has to go, as it is now.
+    pub(super) fn outdated(&self, admitted: &Arc<App>) -> Option<Close> {
         let app = self.app.read();
-        if app.revision <= admitted.revision {
+        if Arc::ptr_eq(&app, admitted) {
             None
-        } else if !app.active {
-            Some(Close::APP_DISABLED)
-        } else {
+        } else if app.active {
             (app.key != admitted.key).then_some(Close::NO_APP)
+        } else if self.removed.load(Ordering::Acquire) == app.revision {
+            Some(Close::NO_APP)
+        } else {
+            Some(Close::APP_DISABLED)
         }
     }
 

@@ -160,6 +160,8 @@ impl Shard {
         if let Some(close) = quota.desk().outdated(&app) {
             return self.refuse(slot, close);
         }
+        // Who came before it changed goes first: it is the last time that they can be told apart.
+        self.renew(quota.desk());
         let now = self.now;
         self.shared.metrics.connected(&app.id);
         self.shared.observe(|| Observed::Connected {
@@ -179,8 +181,6 @@ impl Shard {
             };
             connection.role = Role::Guest(Guest {
                 app: number,
-                // A store that has been changed four billion times closes more than it must.
-                revision: u32::try_from(app.revision).unwrap_or(u32::MAX),
                 noise: Noise::default(),
                 session,
                 _quota: quota,

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::app_store::{AppChanges, Changed, Changes, StoreError};
-use crate::protocol::{App, AppId, Close};
+use crate::protocol::{App, AppId};
 
-use super::{Desk, Hub, Shared};
+use super::{Hub, Shared};
 
 /// How often it is asked what has changed.
 const EVERY: Duration = Duration::from_millis(400);
@@ -126,28 +126,17 @@ impl Shared {
         };
         let app = match self.apps.find_by_id(id.as_str()).await {
             Ok(Some(app)) => app,
-            Ok(None) => {
-                let gone = off(&desk);
-                self.directory
-                    .close_all(&desk, &Close::NO_APP, gone.revision);
-                gone
-            }
+            Ok(None) => desk.remove(),
             // Asking again will not help, until it is changed again.
             Err(error @ StoreError::Corrupt { .. }) => {
                 tracing::error!(app = %id, %error, "an app is off until it is stored rightly");
-                off(&desk)
+                let mut app = App::clone(&desk.app());
+                app.active = false;
+                Arc::new(app)
             }
             Err(error) => return Err(error),
         };
         self.directory.desk(&app);
         Ok(())
     }
-}
-
-/// The app of this desk, switched off: as it is once the store has it no longer.
-fn off(desk: &Desk) -> Arc<App> {
-    let mut app = App::clone(&desk.app());
-    app.active = false;
-    app.revision = app.revision.saturating_add(1);
-    Arc::new(app)
 }

@@ -245,13 +245,16 @@ impl Shard {
         });
     }
 
+    /// The app of this desk may have changed: who may not stay is told so, and for all others it is from now on as it is.
+    pub(super) fn renew(&mut self, desk: &Arc<Desk>) {
+        let before = self.apps.renew(desk);
+        if let Some(close) = before.and_then(|before| desk.outdated(&before)) {
+            self.close_guests(desk, &close, |_| true);
+        }
+    }
+
     /// Closes those connections of an app that are meant.
-    pub(super) fn close_guests(
-        &mut self,
-        desk: &Arc<Desk>,
-        close: &Close,
-        is_it: impl Fn(&Guest) -> bool,
-    ) {
+    fn close_guests(&mut self, desk: &Arc<Desk>, close: &Close, is_it: impl Fn(&Guest) -> bool) {
         let Some(app) = self.apps.find(desk) else {
             return;
         };

@@ -88,12 +88,6 @@ pub(crate) enum Letter {
     Terminate { desk: Arc<Desk>, user: UserId },
     /// Close every connection that was given such a pass.
     TerminateWhere { desk: Arc<Desk>, is_it: PassTest },
-    /// Close every connection of this app that was let in by a state of it before this revision.
-    CloseAll {
-        desk: Arc<Desk>,
-        close: Close,
-        before: u64,
-    },
     /// Close the connection of this name.
     CloseSocket {
         desk: Arc<Desk>,

@@ -293,11 +293,6 @@ impl Shard {
             } => self.remind(slot, &channel, number, *welcome),
             Letter::Terminate { desk, user } => self.terminate(&desk, &user),
             Letter::TerminateWhere { desk, is_it } => self.terminate_where(&desk, &is_it),
-            Letter::CloseAll {
-                desk,
-                close,
-                before,
-            } => self.close_guests(&desk, &close, |guest| u64::from(guest.revision) < before),
             Letter::CloseSocket { desk, socket_id } => self.close_socket(&desk, socket_id),
             Letter::Answer {
                 slot,
@@ -320,7 +315,7 @@ impl Shard {
             } => self.hear_verdict(slot, ticket, member, verdict),
             Letter::Published { slot, result } => self.published(slot, result),
             Letter::Listen(listener) => self.listen(listener),
-            Letter::Renew { desk } => self.apps.renew(&desk),
+            Letter::Renew { desk } => self.renew(&desk),
             Letter::Ending => self.look_for_the_end(),
         }
     }
