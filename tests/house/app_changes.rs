@@ -216,6 +216,30 @@ async fn a_change_while_the_store_is_away_is_in_force_when_it_is_back() {
     client.expect_close(4003, "disabled").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_cannot_be_looked_up_yet_is_not_forgotten() {
+    let store = Remote::new();
+    let house = House::with_store(store.clone(), [app(), other()], |builder| {
+        builder.changes(store.apps.clone())
+    })
+    .await;
+    let mut client = house.client().await;
+    store.is_away.store(true, Ordering::Release);
+    let asked = store.asked.load(Ordering::Acquire);
+    change(&store.apps, |app| app.active = false).await;
+    soon(async {
+        while store.asked.load(Ordering::Acquire) < asked + 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // The last good answer holds until there is a better one.
+    client.ping().await;
+    house.client().await.ping().await;
+    store.is_away.store(false, Ordering::Release);
+    client.expect_close(4003, "disabled").await;
+}
+
 /// Tells that something has changed, but not what.
 struct Vague(MemoryApps);
 

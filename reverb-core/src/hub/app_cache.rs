@@ -200,6 +200,13 @@ impl AppCache {
         }
     }
 
+    /// What the store itself says now of the app with this id: a last good answer is none.
+    pub(super) async fn ask_anew(self: &Arc<Self>, id: &AppId) -> Answer {
+        let asked = self.clone().ask(Question::Id(id.as_str().into()));
+        let answer = tokio::time::timeout(TIMEOUT, asked).await;
+        answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
+    }
+
     /// Forgets what is too old.
     pub(super) fn tidy(&self, now: Instant) {
         if self.is_slow.load(Ordering::Acquire) {

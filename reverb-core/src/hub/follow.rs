@@ -124,7 +124,7 @@ impl Shared {
         let Some(desk) = self.directory.found(id) else {
             return Ok(());
         };
-        let app = match self.apps.find_by_id(id.as_str()).await {
+        let app = match self.apps.ask_anew(id).await {
             Ok(Some(app)) => app,
             Ok(None) => desk.remove(),
             // Asking again will not help, until it is changed again.
