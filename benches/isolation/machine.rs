@@ -5,14 +5,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// One processor for the server, and the others for its clients; the same one if there is no other. To be asked before
 /// anybody is kept to a part of them.
 #[cfg(target_os = "linux")]
-pub(crate) fn shares() -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn shares() -> (usize, Vec<usize>) {
     use rustix::thread::{CpuSet, sched_getaffinity};
 
     let set = sched_getaffinity(None).expect("we run somewhere");
     let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect();
     match all.len() {
-        1 => (all.clone(), all),
-        _ => (all[..1].to_vec(), all[1..].to_vec()),
+        1 => (all[0], all),
+        _ => (all[0], all[1..].to_vec()),
     }
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn keep_to(processors: &[usize]) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn shares() -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn shares() -> (usize, Vec<usize>) {
     panic!("this needs Linux, which can keep a process to a processor and tells what it has used")
 }
 

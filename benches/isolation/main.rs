@@ -37,14 +37,14 @@ const LOADED: f64 = 0.8;
 const CALM: f64 = 0.1;
 
 fn main() -> ExitCode {
-    if let Some(processors) = server::wanted() {
-        server::serve(&processors);
+    if let Some(processor) = server::wanted() {
+        server::serve(processor);
         return ExitCode::SUCCESS;
     }
-    let (servers, ours) = machine::shares();
+    let (the_servers, ours) = machine::shares();
     machine::raise_open_files();
     machine::keep_to(&ours);
-    let start = || Server::start(&servers);
+    let start = || Server::start(the_servers);
     // One after the other: they would be each other's noise.
     let held = [
         holds(

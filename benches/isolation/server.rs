@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use crate::machine;
 
-/// For the process that shall be the server: the processors it has.
+/// For the process that shall be the server: the processor it has.
 const MARK: &str = "ISOLATION_SERVER";
 
 /// What its address stands behind.
@@ -48,11 +48,10 @@ fn app(id: &str) -> App {
 }
 
 impl Server {
-    pub(crate) fn start(processors: &[usize]) -> Self {
-        let processors: Vec<String> = processors.iter().map(ToString::to_string).collect();
+    pub(crate) fn start(processor: usize) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
-            .env(MARK, processors.join(","))
+            .env(MARK, processor.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -83,27 +82,18 @@ impl Drop for Server {
     }
 }
 
-/// The processors that this process shall serve on, if it is the server.
-pub(crate) fn wanted() -> Option<Vec<usize>> {
-    let processors = std::env::var(MARK).ok()?;
-    let processors = processors.split(',').map(|n| n.parse().expect("a number"));
-    Some(processors.collect())
+/// The processor that this process shall serve on, if it is the server.
+pub(crate) fn wanted() -> Option<usize> {
+    let processor = std::env::var(MARK).ok()?;
+    Some(processor.parse().expect("a number"))
 }
 
 /// Serves until whoever has started us is gone.
-pub(crate) fn serve(processors: &[usize]) {
-    machine::keep_to(processors);
+pub(crate) fn serve(processor: usize) {
+    machine::keep_to(&[processor]);
     machine::raise_open_files();
-    // As many workers as processors, and none that looks for work where there is one.
-    let mut builder = match processors.len() {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    let runtime = builder
-        .worker_threads(processors.len())
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
         let hub = Hub::builder(MemoryApps::from([busy(), quiet()]))
             .build()
