@@ -90,11 +90,12 @@ fn signatures(criterion: &mut Criterion) {
                 socket_id,
                 black_box("private-orders"),
                 None,
+                0,
             )
         });
     });
     assert_eq!(
-        auth::check_channel(&app, &signed, socket_id, "private-orders", None),
+        auth::check_channel(&app, &signed, socket_id, "private-orders", None, 0),
         Ok(())
     );
 

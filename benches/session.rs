@@ -8,7 +8,7 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group, criterion_main};
 use data_encoding::HEXLOWER;
 use reverb_core::protocol::{App, Outgoing, SocketId, auth};
-use reverb_core::session::{Command, Outcome, Seat, Session, Welcome, Wish, Wishes};
+use reverb_core::session::{Command, Now, Outcome, Seat, Session, Welcome, Wish, Wishes};
 
 /// A session, and a hub that says yes.
 struct Alone {
@@ -39,8 +39,12 @@ impl Alone {
     }
 
     fn hear(&mut self, text: &str) {
+        let now = Now {
+            instant: self.now,
+            unix: 0,
+        };
         self.session
-            .handle_text(&self.app, text, self.now, &mut self.wishes);
+            .handle_text(&self.app, text, now, &mut self.wishes);
         self.grant();
     }
 

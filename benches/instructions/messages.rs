@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::outgoing::{presence_entry, presence_id};
 use reverb_core::protocol::{App, Event, Member, Outgoing, SocketId, auth};
-use reverb_core::session::{Command, Outcome, Seat, Session, Welcome, Wish, Wishes};
+use reverb_core::session::{Command, Now, Outcome, Seat, Session, Welcome, Wish, Wishes};
 
 const NOW: u64 = 1_700_000_000;
 const MEMBERS: usize = 400;
@@ -92,8 +92,12 @@ impl Alone {
     }
 
     fn hear(&mut self) {
+        let now = Now {
+            instant: self.now,
+            unix: 0,
+        };
         self.session
-            .handle_text(&self.app, black_box(&self.says), self.now, &mut self.wishes);
+            .handle_text(&self.app, black_box(&self.says), now, &mut self.wishes);
         self.grant();
     }
 

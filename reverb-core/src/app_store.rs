@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::protocol::{App, AppId};
+use crate::protocol::{App, AppId, Secret};
 
+mod interned;
 mod memory;
+mod settings;
 
+pub use self::interned::Interned;
 pub use self::memory::MemoryApps;
+pub use self::settings::AppSettings;
 
 /// Any error, to be shown.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,7 +25,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// ([`AppCacheTimes`](crate::hub::AppCacheTimes)). A wrong implementation lets clients of one app into another.
 ///
 /// Give out the same `Arc` for as long as an app stays the same: another one tells the hub that it has changed, and all
-/// shards are told.
+/// shards are told. [`Interned`] helps with that.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -127,6 +131,7 @@ pub enum Changed {
 /// - An app that was changed by somebody else in the meantime is not overwritten.
 /// - Every change has a higher revision than the one before, is told once to whoever asks from there on, and the app that
 ///   was changed carries it.
+/// - When a secret was used last is remembered for as long as the app has it, and is no change.
 #[async_trait]
 pub trait AppEditor: AppStore + AppChanges {
     /// The apps in the order of their ids, behind this one, and at most so many.
@@ -152,6 +157,90 @@ pub trait AppEditor: AppStore + AppChanges {
     /// # Errors
     /// There is none, or the store cannot do it.
     async fn remove(&self, id: &str) -> Result<(), EditError>;
+
+    /// Writes down which secrets were used, as [`Hub::take_secrets_used`](crate::hub::Hub::take_secrets_used) tells now and
+    /// then. Those that no app has any more are passed over, and so are times before the one that is known.
+    ///
+    /// # Errors
+    /// The store cannot take it.
+    async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError>;
+
+    /// When the secrets of the app with this id were used last; `None` if there is no such app.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError>;
+}
+
+/// That a secret was used.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SecretUse {
+    /// Whose.
+    pub app: AppId,
+    /// Which.
+    pub secret: Secret,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+impl SecretUse {
+    /// This secret of this app was used at this second since 1970.
+    #[must_use]
+    pub fn new(app: AppId, secret: Secret, at: u64) -> Self {
+        Self { app, secret, at }
+    }
+}
+
+/// When an app's secrets were used last, in seconds since 1970; `None` if never, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastUse {
+    /// [`App::secret`].
+    pub secret: Option<u64>,
+    /// [`App::old_secret`].
+    pub old_secret: Option<u64>,
+}
+
+impl LastUse {
+    /// These times.
+    #[must_use]
+    pub fn new(secret: Option<u64>, old_secret: Option<u64>) -> Self {
+        Self { secret, old_secret }
+    }
+
+    /// What is known of the secrets of `now`, after what was known of those of `before`: a secret takes its time along.
+    #[must_use]
+    pub fn carried_over(self, before: &App, now: &App) -> Self {
+        let old = |app: &App| app.old_secret.as_ref().map(|old| old.secret.clone());
+        let of = |secret: &Secret| {
+            if secret.reveal() == before.secret.reveal() {
+                self.secret
+            } else if old(before).is_some_and(|old| old.reveal() == secret.reveal()) {
+                self.old_secret
+            } else {
+                None
+            }
+        };
+        Self::new(of(&now.secret), old(now).and_then(|old| of(&old)))
+    }
+
+    /// After this use of one of the app's secrets.
+    #[must_use]
+    pub fn after(mut self, app: &App, used: &SecretUse) -> Self {
+        let text = used.secret.reveal();
+        if app.secret.reveal() == text {
+            self.secret = self.secret.max(Some(used.at));
+        }
+        if app
+            .old_secret
+            .as_ref()
+            .is_some_and(|old| old.secret.reveal() == text)
+        {
+            self.old_secret = self.old_secret.max(Some(used.at));
+        }
+        self
+    }
 }
 
 /// Why an app was not changed.

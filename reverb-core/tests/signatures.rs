@@ -65,22 +65,31 @@ fn channels_are_signed_as_published() {
         );
         let auth = format!("{}:{signature}", app.key);
         assert_eq!(
-            auth::check_channel(&app, &auth, SOCKET, channel, data),
+            auth::check_channel(&app, &auth, SOCKET, channel, data, 0),
             Ok(())
         );
         // Not for another socket, channel or user, nor in upper case, shortened, or with another key.
         assert!(
-            auth::check_channel(&app, &auth, SocketId::new(1234, 1235), channel, data).is_err()
+            auth::check_channel(&app, &auth, SocketId::new(1234, 1235), channel, data, 0).is_err()
         );
-        assert!(auth::check_channel(&app, &auth, SOCKET, "private-other", data).is_err());
-        assert!(auth::check_channel(&app, &auth, SOCKET, channel, Some("{}")).is_err());
-        assert!(auth::check_channel(&app, &auth.to_uppercase(), SOCKET, channel, data).is_err());
-        assert!(auth::check_channel(&app, &auth[..auth.len() - 1], SOCKET, channel, data).is_err());
+        assert!(auth::check_channel(&app, &auth, SOCKET, "private-other", data, 0).is_err());
+        assert!(auth::check_channel(&app, &auth, SOCKET, channel, Some("{}"), 0).is_err());
+        assert!(auth::check_channel(&app, &auth.to_uppercase(), SOCKET, channel, data, 0).is_err());
         assert!(
-            auth::check_channel(&app, &format!("other:{signature}"), SOCKET, channel, data)
-                .is_err()
+            auth::check_channel(&app, &auth[..auth.len() - 1], SOCKET, channel, data, 0).is_err()
         );
-        assert!(auth::check_channel(&app, signature, SOCKET, channel, data).is_err());
+        assert!(
+            auth::check_channel(
+                &app,
+                &format!("other:{signature}"),
+                SOCKET,
+                channel,
+                data,
+                0
+            )
+            .is_err()
+        );
+        assert!(auth::check_channel(&app, signature, SOCKET, channel, data, 0).is_err());
     }
 }
 
@@ -94,7 +103,7 @@ fn a_sign_in_is_signed_as_published() {
         signature
     );
     assert_eq!(
-        auth::check_user(&app, &format!("{}:{signature}", app.key), SOCKET, data),
+        auth::check_user(&app, &format!("{}:{signature}", app.key), SOCKET, data, 0),
         Ok(())
     );
 }

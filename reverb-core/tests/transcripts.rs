@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use reverb_core::protocol::{App, ClientEvents, Member, Outgoing, SocketId, auth, outgoing};
-use reverb_core::session::{Command, Outcome, Seat, Session, Welcome, Wish, Wishes};
+use reverb_core::session::{Command, Now, Outcome, Seat, Session, Welcome, Wish, Wishes};
 
 const SOCKET: SocketId = SocketId::new(1, 1);
 
@@ -53,8 +53,12 @@ impl Conversation {
             "!" => self.change(rest),
             ">" => {
                 let text = self.signed(rest);
+                let now = Now {
+                    instant: self.now,
+                    unix: 0,
+                };
                 self.session
-                    .handle_text(&self.app, &text, self.now, &mut self.wishes);
+                    .handle_text(&self.app, &text, now, &mut self.wishes);
                 self.carry_out();
             }
             "~" => {

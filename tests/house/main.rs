@@ -26,6 +26,7 @@ mod properties;
 mod public_types;
 mod publishing;
 mod runtimes;
+mod secrets;
 mod signatures;
 mod tls;
 mod transport;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use super::{AppChanges, AppEditor, AppStore, Changed, Changes, EditError, StoreError};
+use super::{
+    AppChanges, AppEditor, AppStore, Changed, Changes, EditError, LastUse, SecretUse, StoreError,
+};
 use crate::protocol::{App, AppId};
 
 /// Apps in memory. Clones share them: keep one to change them while the hub runs.
@@ -37,6 +39,8 @@ pub struct MemoryApps {
 struct Apps {
     by_key: HashMap<String, Arc<App>>,
     by_id: BTreeMap<String, Arc<App>>,
+    /// When secrets were used last, by the app's id.
+    last_use: HashMap<String, LastUse>,
     revision: u64,
     /// The latest change of each app that was ever changed, the removed ones included.
     changed: BTreeMap<u64, AppId>,
@@ -69,6 +73,7 @@ impl Apps {
     fn remove(&mut self, id: &str) -> Option<Arc<App>> {
         let app = self.by_id.remove(id)?;
         self.by_key.remove(app.key.as_str());
+        self.last_use.remove(id);
         Some(app)
     }
 
@@ -161,8 +166,13 @@ impl AppEditor for MemoryApps {
         }
         apps.is_free(&app)?;
         app.revision = apps.change(&app.id);
-        apps.remove(app.id.as_str());
+        let id = app.id.as_str().to_owned();
+        let last_use = apps.last_use.get(&id).copied().unwrap_or_default();
         let app = Arc::new(app);
+        if let Some(before) = apps.remove(&id) {
+            apps.last_use
+                .insert(id, last_use.carried_over(&before, &app));
+        }
         apps.put(app.clone());
         Ok(app)
     }
@@ -173,5 +183,23 @@ impl AppEditor for MemoryApps {
         let removed = removed.ok_or_else(|| EditError::Missing(id.to_owned()))?;
         apps.change(&removed.id);
         Ok(())
+    }
+
+    async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
+        let mut apps = self.shared.write();
+        for used in used {
+            let id = used.app.as_str();
+            if let Some(app) = apps.by_id.get(id).cloned() {
+                let known = apps.last_use.entry(id.to_owned()).or_default();
+                *known = known.after(&app, used);
+            }
+        }
+        Ok(())
+    }
+
+    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
+        let apps = self.shared.read();
+        let known = apps.last_use.get(id).copied().unwrap_or_default();
+        Ok(apps.by_id.contains_key(id).then_some(known))
     }
 }

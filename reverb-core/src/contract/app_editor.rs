@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app_store::{AppEditor, Changed, EditError};
-use crate::protocol::{App, AppId, ClientEvents, Origins};
+use crate::app_store::{AppEditor, Changed, EditError, LastUse, SecretUse};
+use crate::protocol::{
+    App, AppId, ClientEvents, OldSecret, Origins, Secret, Webhook, WebhookEvent,
+};
 
 fn app(n: u32) -> App {
     App::new(&format!("{n}"), &format!("key-{n}"), &format!("secret-{n}")).expect("an app")
@@ -42,7 +44,12 @@ async fn told(store: &impl AppEditor, revision: u64) -> (HashSet<String>, u64) {
 fn all_of(app: &App) -> String {
     let mut app = app.clone();
     app.revision = 0;
-    format!("{app:?} {}", app.secret.reveal())
+    let old = app.old_secret.as_ref().map(|old| old.secret.reveal());
+    format!("{app:?} {} {old:?}", app.secret.reveal())
+}
+
+fn read_secret(text: &str) -> Secret {
+    Secret::new(text).expect("a secret")
 }
 
 #[expect(missing_docs, reason = "the names say it")]
@@ -63,13 +70,11 @@ pub async fn what_was_created_is_found_and_listed(store: impl AppEditor) {
 #[expect(missing_docs, reason = "the names say it")]
 pub async fn everything_that_was_saved_comes_back(store: impl AppEditor) {
     let mut app = App::clone(&*created(&store, app(1)).await);
-    app.secret = App::new(
-        "1",
-        "k",
-        "another \u{20ac} secret".replace(' ', "-").as_str(),
-    )
-    .expect("an app")
-    .secret;
+    app.secret = read_secret("another-\u{20ac}-secret");
+    app.old_secret = Some(OldSecret::new(read_secret("secret-1"), 4_000_000_000));
+    app.description = "two\nlines".to_owned();
+    app.webhooks =
+        vec![Webhook::new("https://shop.example/hook?a=b", WebhookEvent::ALL).expect("a webhook")];
     app.name = "Shop \"\u{1f6d2}\" '; --".to_owned();
     app.active = false;
     app.allowed_origins = Origins::new(["shop.example", "*.shop.example"]);
@@ -201,6 +206,52 @@ pub async fn every_change_is_told_once_in_order(store: impl AppEditor) {
     let (removed, last) = told(&store, then).await;
     assert_eq!(removed, HashSet::from(["2".to_owned()]));
     assert!(last > then);
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+pub async fn the_last_use_of_a_secret_goes_with_it_and_is_no_change(store: impl AppEditor) {
+    let read = created(&store, app(1)).await;
+    let last = async || store.last_use("1").await.expect("an answer");
+    assert_eq!(last().await, Some(LastUse::default()));
+    assert_eq!(store.last_use("2").await.expect("an answer"), None);
+    let used = |app: &str, secret: &str, at| {
+        let id = App::new(app, "key", secret).expect("an app").id;
+        SecretUse::new(id, read_secret(secret), at)
+    };
+    let record = async |used: &[SecretUse]| store.record_use(used).await.expect("recorded");
+    record(&[used("1", "secret-1", 500), used("2", "secret-2", 500)]).await;
+    record(&[used("1", "secret-1", 400), used("1", "another", 900)]).await;
+    assert_eq!(last().await, Some(LastUse::new(Some(500), None)));
+
+    let mut rotated = App::clone(&read);
+    rotated.rotate_secret(read_secret("another"), Some(4_000_000_000));
+    let rotated = store.save(rotated).await.expect("it was no change");
+    assert_eq!(last().await, Some(LastUse::new(None, Some(500))));
+    record(&[used("1", "secret-1", 600), used("1", "another", 700)]).await;
+    assert_eq!(last().await, Some(LastUse::new(Some(700), Some(600))));
+
+    let mut settled = App::clone(&rotated);
+    settled.old_secret = None;
+    store.save(settled).await.expect("saved");
+    record(&[used("1", "secret-1", 800)]).await;
+    assert_eq!(last().await, Some(LastUse::new(Some(700), None)));
+    store.remove("1").await.expect("removed");
+    assert_eq!(last().await, None);
+    created(&store, app(1)).await;
+    assert_eq!(last().await, Some(LastUse::default()), "it is another app");
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+pub async fn an_app_that_stays_the_same_is_the_same(store: impl AppEditor) {
+    let first = created(&store, app(1)).await;
+    let (id, key) = (by_id(&store, "1").await, by_key(&store, "key-1").await);
+    let (id, key) = (id.expect("it is found"), key.expect("it is found"));
+    assert!(Arc::ptr_eq(&id, &key) && Arc::ptr_eq(&id, &first));
+    store.save(App::clone(&first)).await.expect("saved");
+    assert!(!Arc::ptr_eq(
+        &first,
+        &by_id(&store, "1").await.expect("it is found")
+    ));
 }
 
 #[expect(missing_docs, reason = "the names say it")]

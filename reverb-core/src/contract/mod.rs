@@ -42,6 +42,8 @@ macro_rules! app_editor_contract {
             what_somebody_else_has_changed_is_not_overwritten,
             a_list_comes_in_pages_and_in_order,
             every_change_is_told_once_in_order,
+            the_last_use_of_a_secret_goes_with_it_and_is_no_change,
+            an_app_that_stays_the_same_is_the_same,
             names_are_told_apart_exactly,
             many_at_once_leave_one_winner_and_no_gap,
         );

@@ -23,7 +23,7 @@ pub fn channel_auth(data: &[u8]) {
     };
     let right = Right::of(&signed);
     let check = |auth: &str, socket, channel: &str, data: Option<&str>| {
-        auth::check_channel(app(), auth, socket, channel, data)
+        auth::check_channel(app(), auth, socket, channel, data, 0)
     };
     right.judge(auth, check(auth, SOCKET, channel, data));
     right.judge(&right.auth, check(&right.auth, SOCKET, channel, data));
@@ -48,14 +48,23 @@ pub fn channel_auth(data: &[u8]) {
     let user = data.unwrap_or(channel);
     let user_right = Right::of(&format!("{SOCKET}::user::{user}"));
     assert_eq!(auth::user_auth(app(), SOCKET, user), user_right.auth);
-    user_right.judge(auth, auth::check_user(app(), auth, SOCKET, user));
+    user_right.judge(auth, auth::check_user(app(), auth, SOCKET, user, 0));
     user_right.judge(
         &user_right.auth,
-        auth::check_user(app(), &user_right.auth, SOCKET, user),
+        auth::check_user(app(), &user_right.auth, SOCKET, user, 0),
     );
-    assert!(auth::check_user(app(), &user_right.auth, SOCKET, &tampered(user, &mut dice)).is_err());
+    assert!(
+        auth::check_user(
+            app(),
+            &user_right.auth,
+            SOCKET,
+            &tampered(user, &mut dice),
+            0
+        )
+        .is_err()
+    );
     if ChannelName::check(channel, 200).is_ok() {
-        assert!(auth::check_user(app(), &right.auth, SOCKET, user).is_err());
+        assert!(auth::check_user(app(), &right.auth, SOCKET, user, 0).is_err());
         assert!(check(&user_right.auth, SOCKET, channel, data).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::hooks::{Denied, Pass, SubscribeRequest};
 use crate::protocol::incoming::ClientMessage;
 use crate::protocol::{App, ChannelName, Member};
-use crate::session::{Outcome, Refusal};
+use crate::session::{Now, Outcome, Refusal};
 
 use super::connection::{Connection, Guest, Pending};
 use super::mailbox::{Letter, Slot};
@@ -126,8 +126,13 @@ impl Shard {
             apps,
             wishes,
             now,
+            unix_time,
             ..
         } = self;
+        let moment = Now {
+            instant: *now,
+            unix: *unix_time,
+        };
         let Some(guest) = super::connection::at(connections, slot).and_then(Connection::guest)
         else {
             return;
@@ -140,7 +145,7 @@ impl Shard {
             return;
         }
         let app = apps.get(guest.app).app.clone();
-        let judge = || guest.session.handle_text(&app, &text, *now, wishes);
+        let judge = || guest.session.handle_text(&app, &text, moment, wishes);
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(judge)).is_err() {
             return self.broke(slot);
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::protocol::{App, AppId, ChannelName, Close, Rate, SocketId, UserId};
+use crate::protocol::{App, AppId, ChannelName, Close, Rate, Secret, SocketId, UserId};
 
 use super::channel::Channel;
 use super::chores::Chores;
@@ -29,7 +29,12 @@ pub(crate) struct Directory {
     connections: Arc<AtomicU64>,
     /// What is to be done later.
     pub(super) chores: Chores,
+    /// Secrets that were used in apps whose desks are gone, until somebody asks.
+    used: Mutex<Vec<(AppId, Secret)>>,
 }
+
+/// Most secrets that are remembered for those who ask which were used.
+const MOST_USED: usize = 4096;
 
 /// Everything shared about one app.
 #[derive(Debug)]
@@ -58,6 +63,7 @@ impl Directory {
             numbers: AtomicU64::new(1),
             connections: Arc::default(),
             chores: Chores::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -103,9 +109,24 @@ impl Directory {
     /// Forgets the desks that nobody sits at.
     pub(super) fn tidy(&self, now: Instant) {
         // Whoever works at a desk holds it; nobody can take one up while the map is locked.
-        self.desks
-            .write()
-            .retain(|_, desk| Arc::strong_count(desk) > 1 || !desk.is_bare(now));
+        self.desks.write().retain(|_, desk| {
+            let stays = Arc::strong_count(desk) > 1 || !desk.is_bare(now);
+            if !stays {
+                let mut used = self.used.lock();
+                if used.len() < MOST_USED {
+                    used.extend(desk.secrets_used());
+                }
+            }
+            stays
+        });
+    }
+
+    /// The secrets that were used since this was asked the last time.
+    pub(super) fn take_secrets_used(&self) -> Vec<(AppId, Secret)> {
+        let mut used = std::mem::take(&mut *self.used.lock());
+        let desks = self.desks.read();
+        used.extend(desks.values().flat_map(|desk| desk.secrets_used()));
+        used
     }
 
     /// The next number of a change.
@@ -218,6 +239,15 @@ impl Desk {
 
     pub(crate) fn app(&self) -> Arc<App> {
         self.app.read().clone()
+    }
+
+    /// Which of the app's secrets were used since this was asked the last time.
+    fn secrets_used(&self) -> impl Iterator<Item = (AppId, Secret)> + use<> {
+        let app = self.app();
+        let old = app.old_secret.as_ref().map(|old| old.secret.clone());
+        let secrets = std::iter::once(app.secret.clone()).chain(old);
+        let used = secrets.filter(Secret::take_used);
+        used.map(move |secret| (app.id.clone(), secret))
     }
 
     /// Open connections of the app.

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use crate::protocol::Close;
+use crate::session::Now;
 use crate::transport::Heard;
 use crate::wire::websocket;
 
@@ -197,6 +198,7 @@ impl Shard {
             apps,
             wishes,
             now,
+            unix_time,
             start,
             shared,
             ..
@@ -210,6 +212,10 @@ impl Shard {
             return input.len();
         };
         let app = apps.get(guest.app).app.clone();
+        let moment = Now {
+            instant: *now,
+            unix: *unix_time,
+        };
         let echo = shared.settings.echo;
         let max = echo.unwrap_or_else(|| app.limits.message_bytes());
         // Decoding and judging touch nothing of the shard's: if they panic, this connection ends and no other.
@@ -231,7 +237,7 @@ impl Shard {
                     Next::Nothing
                 }
                 Heard::Text(text) => {
-                    guest.session.handle_text(&app, &text, *now, wishes);
+                    guest.session.handle_text(&app, &text, moment, wishes);
                     Next::Wishes
                 }
                 Heard::More | Heard::Fragment | Heard::Pong => Next::Nothing,

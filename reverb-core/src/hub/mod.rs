@@ -73,7 +73,7 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use crate::app_store::{AppStore, BoxError};
+use crate::app_store::{AppStore, BoxError, SecretUse};
 use crate::clock::Clock;
 use crate::hooks::{Authorizer, Observed, Observer};
 use crate::metrics::Metrics;
@@ -251,6 +251,19 @@ impl Hub {
     /// all; see [`AppCacheTimes`].
     pub fn forget_apps(&self) {
         self.owner.shared.apps.forget();
+    }
+
+    /// The secrets that apps have signed with since this was asked the last time: hand them to
+    /// [`AppEditor::record_use`](crate::app_store::AppEditor::record_use) once a minute or so, and nothing need be written per request.
+    ///
+    /// Up to a minute's use may be missing of an app that was changed meanwhile.
+    #[must_use]
+    pub fn take_secrets_used(&self) -> Vec<SecretUse> {
+        let shared = &self.owner.shared;
+        let at = shared.clock.unix_time().as_secs();
+        let used = shared.directory.take_secrets_used().into_iter();
+        used.map(|(app, secret)| SecretUse::new(app, secret, at))
+            .collect()
     }
 
     /// How much there is of everything.

@@ -31,6 +31,8 @@ pub(super) struct Shard {
     pub(super) mailbox: Arc<Mailbox>,
     /// What time it is in this turn.
     pub(super) now: Instant,
+    /// The same by the wall's clock, in seconds since 1970.
+    pub(super) unix_time: u64,
     pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) free: Vec<u32>,
     /// Slots that were left in this turn: a list may still name them until it ends.
@@ -114,6 +116,7 @@ impl Shard {
             index,
             mailbox: shared.directory.mailboxes[index].clone(),
             now,
+            unix_time: 0,
             connections: Vec::new(),
             free: Vec::new(),
             tickets: 0,
@@ -178,6 +181,7 @@ impl Shard {
     /// Takes everything in, answers, and delivers a slice. True if the shard has ended.
     fn turn(&mut self, mail: &mut Mail) -> bool {
         self.now = self.shared.clock.now();
+        self.unix_time = self.shared.clock.unix_time().as_secs();
         self.mailbox.take(mail);
         mail.woken.drain(..).for_each(|slot| self.wake(slot));
         self.release_held();

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+
+use super::origins::Origins;
+use super::secret::{OldSecret, Secret};
+use super::webhook::Webhook;
 
 /// One application: who may use it, from where, and how much.
 ///
@@ -28,8 +30,12 @@ pub struct App {
     pub key: AppKey,
     /// What signatures are made with. Known to the app's backend alone.
     pub secret: Secret,
+    /// What may have made them too, until a certain time; `None` by default. Made by [`Self::rotate_secret`].
+    pub old_secret: Option<OldSecret>,
     /// For people; empty by default.
     pub name: String,
+    /// For people, at more length; empty by default.
+    pub description: String,
     /// Whether it may be used; true by default. An inactive app's clients get close code 4003, its backend status 403.
     pub active: bool,
     /// From which pages browsers may connect; from all by default.
@@ -54,6 +60,8 @@ pub struct App {
     pub activity_timeout: Duration,
     /// How much of everything.
     pub limits: Limits,
+    /// Who is told by HTTP what happens; nobody by default. Kept with the app, but nothing is sent yet.
+    pub webhooks: Vec<Webhook>,
     /// Which state of the app this is: a store raises it with every change, and a hub never goes back to an earlier one.
     /// 0, the default, for apps that do not change.
     pub revision: u64,
@@ -68,12 +76,13 @@ impl App {
         check("id", id, "/?#%\\")?;
         // A key stands before the colon of every signature.
         check("key", key, "/?#%\\:")?;
-        check("secret", secret, "")?;
         Ok(Self {
             id: AppId(id.into()),
             key: AppKey(key.into()),
-            secret: Secret::new(secret),
+            secret: Secret::new(secret)?,
+            old_secret: None,
             name: String::new(),
+            description: String::new(),
             active: true,
             allowed_origins: Origins::any(),
             client_events: ClientEvents::Members,
@@ -83,12 +92,46 @@ impl App {
             force_tls: false,
             activity_timeout: Duration::from_secs(30),
             limits: Limits::default(),
+            webhooks: Vec::new(),
             revision: 0,
         })
     }
+
+    /// Gives the app another secret. The one it has is accepted until this second since 1970, if one is given, and else no
+    /// longer.
+    /// ```
+    /// use reverb_core::protocol::{App, Secret};
+    ///
+    /// let mut app = App::new("1001", "app-key", "app-secret")?;
+    /// let old = app.secret.sign(&[b"text"]);
+    /// app.rotate_secret(Secret::new("another-secret")?, Some(1_700_000_000));
+    /// assert!(app.verify(&[b"text"], &old, 1_699_999_999));
+    /// assert!(!app.verify(&[b"text"], &old, 1_700_000_000));
+    /// # Ok::<(), reverb_core::protocol::InvalidApp>(())
+    /// ```
+    pub fn rotate_secret(&mut self, secret: Secret, old_until: Option<u64>) {
+        let old = std::mem::replace(&mut self.secret, secret);
+        self.old_secret = old_until.map(|until| OldSecret::new(old, until));
+    }
+
+    /// Whether this is the app's signature over these parts, at this second since 1970: made by its secret, or by the old
+    /// one as long as that is accepted.
+    #[must_use]
+    pub fn verify(&self, parts: &[&[u8]], signature: &[u8; 32], unix_time: u64) -> bool {
+        let old = self.old_secret.as_ref();
+        let old = old.filter(|old| old.until > unix_time);
+        let mut secrets = std::iter::once(&self.secret).chain(old.map(|old| &old.secret));
+        match secrets.find(|secret| secret.verify(parts, signature)) {
+            Some(secret) => {
+                secret.mark_used();
+                true
+            }
+            None => false,
+        }
+    }
 }
 
-fn check(field: &'static str, value: &str, forbidden: &str) -> Result<(), InvalidApp> {
+pub(super) fn check(field: &'static str, value: &str, forbidden: &str) -> Result<(), InvalidApp> {
     if value.is_empty() || value.len() > 255 {
         return Err(InvalidApp::Length {
             field,
@@ -161,58 +204,6 @@ text_newtype! {
 text_newtype! {
     /// The key of an app, as in `/app/{key}`.
     AppKey
-}
-
-/// The secret of an app. Prints as `***`, so that it cannot reach a log by accident.
-/// ```
-/// let app = reverb_core::protocol::App::new("1001", "app-key", "app-secret")?;
-/// assert_eq!(format!("{:?}", app.secret), "***");
-/// assert_eq!(app.secret.reveal(), "app-secret");
-/// # Ok::<(), reverb_core::protocol::InvalidApp>(())
-/// ```
-#[derive(Clone)]
-pub struct Secret {
-    text: Arc<str>,
-    /// Keyed once; a clone of this state is a third cheaper than keying anew for every signature.
-    mac: Hmac<Sha256>,
-}
-
-impl Secret {
-    fn new(text: &str) -> Self {
-        let mac = Hmac::new_from_slice(text.as_bytes()).expect("HMAC takes keys of any length");
-        Self {
-            text: text.into(),
-            mac,
-        }
-    }
-
-    /// The secret itself, for those who must store or show it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.text
-    }
-
-    /// The signature over these parts, one after the other.
-    #[must_use]
-    pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.mac.clone();
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().into()
-    }
-
-    /// Whether this is the signature over these parts; takes equally long whether it is or not.
-    #[must_use]
-    pub fn verify(&self, parts: &[&[u8]], signature: &[u8; 32]) -> bool {
-        let mut mac = self.mac.clone();
-        parts.iter().for_each(|part| mac.update(part));
-        mac.verify_slice(signature).is_ok()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// Where clients may send events to each other.
@@ -300,104 +291,9 @@ impl Limits {
     }
 }
 
-/// From which pages browsers may connect.
-///
-/// An entry is `*`, a host (`example.com`), or a pattern with `*` in it (`*.example.com`); scheme, port and path of an
-/// entry are dropped, case does not count. An empty list refuses everybody. Without an `Origin` header, as from backends
-/// and phones, only `*` lets a client in.
-/// ```
-/// use reverb_core::protocol::Origins;
-///
-/// let origins = Origins::new(["https://example.com", "*.example.org"]);
-/// assert!(origins.allow(Some("https://shop.example.org:8443")));
-/// assert!(!origins.allow(Some("https://example.com.evil.test")));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origins {
-    hosts: Vec<String>,
-}
-
-impl Origins {
-    /// Every page.
-    #[must_use]
-    pub fn any() -> Self {
-        Self {
-            hosts: vec!["*".to_owned()],
-        }
-    }
-
-    /// These hosts and patterns.
-    pub fn new<S: AsRef<str>>(entries: impl IntoIterator<Item = S>) -> Self {
-        let mut hosts: Vec<String> = Vec::new();
-        for entry in entries {
-            let host = host(entry.as_ref().trim()).to_ascii_lowercase();
-            if !host.is_empty() && !hosts.contains(&host) {
-                hosts.push(host);
-            }
-        }
-        Self { hosts }
-    }
-
-    /// The entries, normalised.
-    #[must_use]
-    pub fn hosts(&self) -> &[String] {
-        &self.hosts
-    }
-
-    /// Whether a client with this `Origin` header may connect.
-    #[must_use]
-    pub fn allow(&self, origin: Option<&str>) -> bool {
-        if self.hosts.iter().any(|entry| entry == "*") {
-            return true;
-        }
-        // `null` is what sandboxed frames and files send; it names no host.
-        let Some(origin) = origin.map(str::trim).filter(|origin| *origin != "null") else {
-            return false;
-        };
-        let host = host(origin).to_ascii_lowercase();
-        !host.is_empty() && self.hosts.iter().any(|entry| matches(entry, &host))
-    }
-}
-
-/// The host in `scheme://host:port/path`, each of the others optional.
-fn host(origin: &str) -> &str {
-    let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim();
-    if rest.starts_with('[') {
-        return rest.split_inclusive(']').next().unwrap_or_default();
-    }
-    rest.split_once(':').map_or(rest, |(host, _)| host.trim())
-}
-
-/// Whether `host` fits the pattern, where `*` stands for any characters.
-fn matches(pattern: &str, host: &str) -> bool {
-    let Some((before, mut rest)) = pattern.split_once('*') else {
-        return pattern == host;
-    };
-    let Some(mut host) = host.strip_prefix(before) else {
-        return false;
-    };
-    while let Some((middle, after)) = rest.split_once('*') {
-        let Some(at) = host.find(middle) else {
-            return false;
-        };
-        host = &host[at + middle.len()..];
-        rest = after;
-    }
-    host.ends_with(rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secret_does_not_print() {
-        let app = App::new("1", "k", "very-secret").expect("an app");
-        assert!(!format!("{app:?}").contains("very-secret"));
-        assert_eq!(app.secret.reveal(), "very-secret");
-    }
 
     #[test]
     fn credentials_that_break_urls_or_signatures_are_refused() {
@@ -405,44 +301,5 @@ mod tests {
         assert!(App::new("a/b", "k", "s").is_err());
         assert!(App::new("1", "k:k", "s").is_err());
         assert!(App::new("1", "k", "s s").is_err());
-    }
-
-    #[test]
-    fn origins_are_normalised_to_hosts() {
-        let entries = [
-            "https://Example.COM:8080/path",
-            "example.com",
-            "  example.com  ",
-            "wss://a.b/x?y",
-            "c.d:99",
-            "",
-        ];
-        assert_eq!(Origins::new(entries).hosts(), ["example.com", "a.b", "c.d"]);
-    }
-
-    #[test]
-    fn origins_match_by_host_with_wildcards() {
-        let origins = Origins::new(["example.com", "*.shop.test"]);
-        for origin in [
-            "https://example.com",
-            "http://EXAMPLE.com:81",
-            "https://a.shop.test",
-            "https://a.b.shop.test/",
-        ] {
-            assert!(origins.allow(Some(origin)), "{origin}");
-        }
-        for origin in [
-            "https://shop.test",
-            "https://example.com.evil",
-            "https://evil-example.com",
-            "null",
-            "",
-        ] {
-            assert!(!origins.allow(Some(origin)), "{origin}");
-        }
-        assert!(!origins.allow(Some("https://example.com@evil.test")));
-        assert!(!origins.allow(None));
-        assert!(Origins::any().allow(None) && Origins::any().allow(Some("null")));
-        assert!(!Origins::new::<&str>([]).allow(Some("https://example.com")));
     }
 }

@@ -6,7 +6,8 @@ mod request;
 
 use data_encoding::HEXLOWER;
 
-use super::app::{App, Secret};
+use super::app::App;
+use super::secret::Secret;
 use super::socket_id::SocketId;
 
 pub use request::{MAX_CLOCK_DIFFERENCE, Query, Request, Unauthorized, decode};
@@ -40,7 +41,7 @@ pub fn user_signature(secret: &Secret, socket_id: SocketId, user_data: &str) -> 
 /// let app = App::new("1001", "app-key", "app-secret")?;
 /// let socket_id = SocketId::new(1234, 5678);
 /// let signed = auth::channel_auth(&app, socket_id, "private-orders", None);
-/// assert!(auth::check_channel(&app, &signed, socket_id, "private-orders", None).is_ok());
+/// assert!(auth::check_channel(&app, &signed, socket_id, "private-orders", None, 0).is_ok());
 /// # Ok::<(), reverb_core::protocol::InvalidApp>(())
 /// ```
 #[must_use]
@@ -68,7 +69,7 @@ pub fn webhook_signature(secret: &Secret, body: &[u8]) -> [u8; 32] {
     secret.sign(&[body])
 }
 
-/// Checks the `auth` of a subscription.
+/// Checks the `auth` of a subscription, at this second since 1970: an old secret is accepted for a while.
 ///
 /// # Errors
 /// What is wrong, in Pusher's words: they name the string that should have been signed, never the right signature.
@@ -78,12 +79,14 @@ pub fn check_channel(
     socket_id: SocketId,
     channel: &str,
     channel_data: Option<&str>,
+    unix_time: u64,
 ) -> Result<(), BadAuth> {
     let socket_id = socket_id.to_string();
-    check_auth(app, auth, &channel_parts(&socket_id, channel, channel_data))
+    let parts = channel_parts(&socket_id, channel, channel_data);
+    check_auth(app, auth, &parts, unix_time)
 }
 
-/// Checks the `auth` of a sign-in.
+/// Checks the `auth` of a sign-in, at this second since 1970.
 ///
 /// # Errors
 /// As for [`check_channel`].
@@ -92,8 +95,10 @@ pub fn check_user(
     auth: &str,
     socket_id: SocketId,
     user_data: &str,
+    unix_time: u64,
 ) -> Result<(), BadAuth> {
-    check_auth(app, auth, &user_parts(&socket_id.to_string(), user_data))
+    let socket_id = socket_id.to_string();
+    check_auth(app, auth, &user_parts(&socket_id, user_data), unix_time)
 }
 
 fn channel_parts<'a>(
@@ -110,12 +115,12 @@ fn user_parts<'a>(socket_id: &'a str, user_data: &'a str) -> [&'a [u8]; 3] {
     [socket_id.as_bytes(), b"::user::", user_data.as_bytes()]
 }
 
-fn check_auth(app: &App, auth: &str, parts: &[&[u8]]) -> Result<(), BadAuth> {
+fn check_auth(app: &App, auth: &str, parts: &[&[u8]], unix_time: u64) -> Result<(), BadAuth> {
     let (key, signature) = auth.split_once(':').ok_or(BadAuth::Malformed)?;
     if key != app.key.as_str() {
         return Err(BadAuth::Key(shortened(key)));
     }
-    match unhex(signature).is_some_and(|signature| app.secret.verify(parts, &signature)) {
+    match unhex(signature).is_some_and(|signature| app.verify(parts, &signature, unix_time)) {
         true => Ok(()),
         false => {
             let signed = String::from_utf8_lossy(&parts.concat()).into_owned();

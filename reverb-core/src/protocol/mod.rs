@@ -11,18 +11,24 @@ pub mod event;
 pub mod incoming;
 pub(crate) mod json;
 pub mod member;
+pub mod origins;
 pub mod outgoing;
 pub mod rate;
+pub mod secret;
 pub mod socket_id;
+pub mod webhook;
 
-pub use app::{App, AppId, AppKey, ClientEvents, InvalidApp, Limits, Origins, Secret};
+pub use app::{App, AppId, AppKey, ClientEvents, InvalidApp, Limits};
 pub use channel::{ChannelKind, ChannelName, InvalidName};
 pub use close::{Close, InvalidClose};
 pub use event::{Event, InvalidEvent};
 pub use member::{Member, UserId};
+pub use origins::Origins;
 pub use outgoing::Outgoing;
 pub use rate::Rate;
+pub use secret::{OldSecret, Secret};
 pub use socket_id::SocketId;
+pub use webhook::{InvalidWebhook, Webhook, WebhookEvent};
 
 /// Every event name of the protocol, once.
 pub mod events {

@@ -7,12 +7,13 @@
 //! ```
 //! use std::time::Instant;
 //! use reverb_core::protocol::{App, SocketId};
-//! use reverb_core::session::{Session, Wish, Wishes};
+//! use reverb_core::session::{Now, Session, Wish, Wishes};
 //!
 //! let app = App::new("1", "key", "secret")?;
 //! let mut wishes = Wishes::default();
-//! let mut session = Session::new(&app, SocketId::new(1, 2), Instant::now(), &mut wishes);
-//! session.handle_text(&app, r#"{"event":"pusher:ping","data":{}}"#, Instant::now(), &mut wishes);
+//! let now = Now { instant: Instant::now(), unix: 1_700_000_000 };
+//! let mut session = Session::new(&app, SocketId::new(1, 2), now.instant, &mut wishes);
+//! session.handle_text(&app, r#"{"event":"pusher:ping","data":{}}"#, now, &mut wishes);
 //! let said: Vec<String> = std::iter::from_fn(|| wishes.next())
 //!     .map(|wish| match wish {
 //!         Wish::Say(message) => message.text().to_owned(),
@@ -50,6 +51,15 @@ pub struct Session {
     client_events: Rate,
     subscriptions: Vec<Subscription>,
     user: Option<Box<SignedIn>>,
+}
+
+/// What time it is: one that never goes back, for deadlines, and the wall's, for what expires on a date.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deadlines and rates.
+    pub instant: Instant,
+    /// Seconds since 1970.
+    pub unix: u64,
 }
 
 /// Where a connection sits in a channel. The hub gives it and may change it; it means nothing to the session.
@@ -221,8 +231,8 @@ impl Session {
     }
 
     /// The client spoke.
-    pub fn handle_text(&mut self, app: &App, text: &str, now: Instant, wishes: &mut Wishes) {
-        self.handle_alive(now);
+    pub fn handle_text(&mut self, app: &App, text: &str, now: Now, wishes: &mut Wishes) {
+        self.handle_alive(now.instant);
         match ClientMessage::parse(text) {
             Ok(ClientMessage::Ping) => wishes.say(Outgoing::pong()),
             Ok(ClientMessage::Pong) => {}
@@ -236,19 +246,20 @@ impl Session {
                     &channel,
                     auth.as_deref(),
                     channel_data.as_deref(),
+                    now,
                     wishes,
                 );
             }
             Ok(ClientMessage::Unsubscribe { channel }) => self.unsubscribe(&channel, wishes),
             Ok(ClientMessage::SignIn { auth, user_data }) => {
-                self.sign_in(app, &auth, &user_data, wishes)
+                self.sign_in(app, &auth, &user_data, now, wishes)
             }
             Ok(ClientMessage::ClientEvent {
                 event,
                 channel,
                 data,
             }) => {
-                self.client_event(app, &event, &channel, data, now, wishes);
+                self.client_event(app, &event, &channel, data, now.instant, wishes);
             }
             Err(invalid) => wishes.error(None, &invalid.to_string()),
         }

@@ -4,7 +4,7 @@ use crate::protocol::auth;
 use crate::protocol::member::UserData;
 use crate::protocol::{App, Member, Outgoing, UserId};
 
-use super::{Command, Seat, Session, Wishes};
+use super::{Command, Now, Seat, Session, Wishes};
 
 /// The user of a connection.
 #[derive(Debug)]
@@ -17,10 +17,17 @@ pub struct SignedIn {
 }
 
 impl Session {
-    pub(super) fn sign_in(&mut self, app: &App, auth: &str, user_data: &str, wishes: &mut Wishes) {
+    pub(super) fn sign_in(
+        &mut self,
+        app: &App,
+        auth: &str,
+        user_data: &str,
+        now: Now,
+        wishes: &mut Wishes,
+    ) {
         const UNAUTHORIZED: Option<u16> = Some(4009);
         // pusher-js has no event for a failed sign-in: it shows the error and waits, so the connection stays open.
-        if let Err(bad) = auth::check_user(app, auth, self.socket_id, user_data) {
+        if let Err(bad) = auth::check_user(app, auth, self.socket_id, user_data, now.unix) {
             return wishes.error(UNAUTHORIZED, &bad.to_string());
         }
         let user = match UserData::parse(user_data) {

@@ -6,7 +6,7 @@ use crate::protocol::auth::{self, BadAuth};
 use crate::protocol::member::InvalidMember;
 use crate::protocol::{App, ChannelKind, ChannelName, InvalidName, Member, Outgoing, UserId};
 
-use super::{Chair, Command, Seat, Session, Welcome, Wishes};
+use super::{Chair, Command, Now, Seat, Session, Welcome, Wishes};
 
 /// One channel that a session is subscribed to.
 #[derive(Debug)]
@@ -110,9 +110,10 @@ impl Session {
         channel: &str,
         auth: Option<&str>,
         channel_data: Option<&str>,
+        now: Now,
         wishes: &mut Wishes,
     ) {
-        if let Err(refusal) = self.try_subscribe(app, channel, auth, channel_data, wishes) {
+        if let Err(refusal) = self.try_subscribe(app, channel, auth, channel_data, now, wishes) {
             refusal.say(channel, wishes);
         }
     }
@@ -123,6 +124,7 @@ impl Session {
         channel: &str,
         auth: Option<&str>,
         channel_data: Option<&str>,
+        now: Now,
         wishes: &mut Wishes,
     ) -> Result<(), Refusal> {
         let kind = ChannelName::check(channel, app.limits.channel_name_length)?;
@@ -135,7 +137,7 @@ impl Session {
             let auth = auth
                 .filter(|auth| !auth.is_empty())
                 .ok_or(Refusal::NoAuth)?;
-            auth::check_channel(app, auth, self.socket_id, channel, channel_data)?;
+            auth::check_channel(app, auth, self.socket_id, channel, channel_data, now.unix)?;
         }
         let member = match kind.is_presence() {
             true => Some(self.member(app, channel_data)?),

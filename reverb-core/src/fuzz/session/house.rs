@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::incoming::ClientMessage;
 use crate::protocol::member::UserData;
 use crate::protocol::{App, ChannelKind, ChannelName, Member, Outgoing, UserId, outgoing};
-use crate::session::{Chair, Command, Outcome, Refusal, Seat, Session, Welcome, Wish, Wishes};
+use crate::session::{Chair, Command, Now, Outcome, Refusal, Seat, Session, Welcome, Wish, Wishes};
 
 use super::super::SOCKET;
 use super::judge::is_for_clients;
@@ -95,8 +95,12 @@ impl House {
         if text.len() > 83_968 || self.must_wait(text) {
             return;
         }
+        let now = Now {
+            instant: self.now,
+            unix: 0,
+        };
         self.session
-            .handle_text(&self.app, text, self.now, &mut self.wishes);
+            .handle_text(&self.app, text, now, &mut self.wishes);
         self.is_heard();
         self.carry_out(text);
     }

@@ -41,7 +41,7 @@ impl Request<'_> {
         let verified = unhex(signature).is_some_and(|signature| {
             // As it came is what nearly everybody signed.
             let signed = |path: &str, pairs: &Pairs<'_>| {
-                app.secret.verify(&self.parts(path, pairs), &signature)
+                app.verify(&self.parts(path, pairs), &signature, unix_time)
             };
             signed(self.path, &query.pairs)
                 || query
