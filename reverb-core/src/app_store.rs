@@ -7,10 +7,14 @@ use async_trait::async_trait;
 use crate::protocol::{App, AppId, Secret};
 
 mod interned;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod memory;
 mod settings;
 
 pub use self::interned::Interned;
+#[cfg(feature = "keyring")]
+pub use self::keyring::{InvalidKey, Keyring, SealedWrongly};
 pub use self::memory::MemoryApps;
 pub use self::settings::AppSettings;
 
