@@ -54,13 +54,14 @@ pub trait AppStore: Send + Sync + 'static {
     /// The app that clients connect to with this key; `None` if there is none.
     ///
     /// # Errors
-    /// The store cannot tell: the client is asked to come back, where for a `None` it gives up for good.
+    /// The store cannot tell: the client is asked to come back, where for a `None` it gives up for good. Or the app is
+    /// stored wrongly, and so off.
     async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError>;
 
     /// The app with this id; `None` if there is none.
     ///
     /// # Errors
-    /// The store cannot tell; the request is answered with status 503.
+    /// The store cannot tell; the request is answered with status 503. Or the app is stored wrongly; then it is 403.
     async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError>;
 }
 
@@ -71,15 +72,34 @@ pub enum StoreError {
     /// The store did not answer; asking again may help.
     #[error("the app store did not answer")]
     Unavailable(#[source] BoxError),
-    /// A row exists but is not an app; other apps are unaffected.
-    #[error("app {id} is stored wrongly: {reason}")]
-    Corrupt {
-        /// Which.
-        id: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A row exists but is not an app: it is off, as if it were inactive. Other apps are unaffected.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptApp),
 }
+
+/// A row that should be an app, but is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the app {id:?} is stored wrongly: {reason}")]
+#[non_exhaustive]
+pub struct CorruptApp {
+    /// Which.
+    pub id: String,
+    /// What is wrong with it; never its secret.
+    pub reason: String,
+}
+
+impl CorruptApp {
+    /// The app with this id, for this reason.
+    pub fn new(id: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// An app as a list has it: one that is stored wrongly stands there too.
+pub type Listed = Result<Arc<App>, CorruptApp>;
 
 /// What has changed in an app store.
 ///
@@ -142,7 +162,7 @@ pub trait AppEditor: AppStore + AppChanges {
     ///
     /// # Errors
     /// The store cannot tell.
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Arc<App>>, StoreError>;
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError>;
 
     /// Adds an app; returns it with its revision.
     ///

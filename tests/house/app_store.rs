@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reverb_core::app_store::{AppStore, StoreError};
+use reverb_core::app_store::{AppStore, CorruptApp, StoreError};
 use reverb_core::hub::{AppCacheTimes, HubBuilder};
 use reverb_core::protocol::App;
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::wire::frame;
 struct Changing {
     app: Arc<Mutex<Option<Arc<App>>>>,
     is_down: Arc<AtomicBool>,
+    is_corrupt: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -34,11 +35,14 @@ impl Changing {
             .clone()
             .filter(|app| is_it(app));
         let is_down = self.is_down.load(Ordering::Acquire);
+        let is_corrupt = self.is_corrupt.load(Ordering::Acquire);
         self.asked.fetch_add(1, Ordering::AcqRel);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;
             if is_down {
                 Err(StoreError::Unavailable("it is down".into()))
+            } else if is_corrupt {
+                Err(CorruptApp::new("1001", "its secret cannot be read").into())
             } else {
                 Ok(found)
             }
@@ -140,6 +144,31 @@ async fn a_store_that_is_down_makes_nobody_give_up() {
     // Who is inside stays inside.
     client.subscribe("a").await;
     store.is_down.store(false, Ordering::Release);
+    house.client().await.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_stored_wrongly_is_off_whatever_it_was_before() {
+    let store = Changing::default();
+    store.set(Some(app()));
+    let fresh_for_none =
+        |builder: HubBuilder| builder.app_cache(AppCacheTimes::default().fresh(Duration::ZERO));
+    let house = House::with_store(store.clone(), [app()], fresh_for_none).await;
+    house.client().await.ping().await;
+    store.is_corrupt.store(true, Ordering::Release);
+    for _ in 0..2 {
+        let mut refused = house.knock("/app/app-key").await;
+        refused.expect_close(4003, "disabled").await;
+    }
+    let mut api = house.api().await;
+    for _ in 0..2 {
+        let refused = api.get("/channels", &[]).await;
+        refused.expect_error(403, "disabled");
+        assert!(!refused.body.contains("secret"));
+    }
+    let refused = house.hub.app("1001").await.expect_err("it is off");
+    assert_eq!(refused.status(), 403);
+    store.is_corrupt.store(false, Ordering::Release);
     house.client().await.ping().await;
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::{
-    AppChanges, AppEditor, AppStore, Changed, Changes, EditError, LastUse, SecretUse, StoreError,
+    AppChanges, AppEditor, AppStore, Changed, Changes, EditError, LastUse, Listed, SecretUse,
+    StoreError,
 };
 use crate::protocol::{App, AppId};
 
@@ -23,7 +24,7 @@ use crate::protocol::{App, AppId};
 /// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
 /// let hub = Hub::builder(apps.clone()).changes(apps.clone()).build()?;
 ///
-/// let mut app = App::clone(&apps.list(None, 1).await?[0]);
+/// let mut app = App::clone(&apps.list(None, 1).await?.remove(0)?);
 /// app.active = false;
 /// apps.save(app).await?; // within a second its clients are told, and gone
 /// # drop(hub);
@@ -126,13 +127,13 @@ impl AppChanges for MemoryApps {
 
 #[async_trait]
 impl AppEditor for MemoryApps {
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Arc<App>>, StoreError> {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
         use std::ops::Bound::{Excluded, Unbounded};
 
         let apps = self.shared.read();
         let behind = after.map_or(Unbounded, Excluded);
         let listed = apps.by_id.range::<str, _>((behind, Unbounded));
-        Ok(listed.take(most).map(|(_, app)| app.clone()).collect())
+        Ok(listed.take(most).map(|(_, app)| Ok(app.clone())).collect())
     }
 
     async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {

@@ -26,8 +26,18 @@ async fn by_key(store: &impl AppEditor, key: &str) -> Option<Arc<App>> {
 }
 
 async fn ids(store: &impl AppEditor) -> Vec<String> {
-    let listed = store.list(None, usize::MAX).await.expect("a list");
+    let listed = all(store).await;
     listed.iter().map(|app| app.id.to_string()).collect()
+}
+
+async fn all(store: &impl AppEditor) -> Vec<Arc<App>> {
+    page(store, None, usize::MAX).await
+}
+
+async fn page(store: &impl AppEditor, after: Option<&str>, most: usize) -> Vec<Arc<App>> {
+    let page = store.list(after, most).await.expect("a page").into_iter();
+    page.map(|app| app.expect("none is stored wrongly"))
+        .collect()
 }
 
 /// What has changed since this revision, and the revision now.
@@ -172,7 +182,7 @@ pub async fn a_list_comes_in_pages_and_in_order(store: impl AppEditor) {
     }
     let (mut after, mut pages) = (None::<String>, Vec::new());
     loop {
-        let page = store.list(after.as_deref(), 2).await.expect("a page");
+        let page = page(&store, after.as_deref(), 2).await;
         let Some(last) = page.last() else { break };
         after = Some(last.id.to_string());
         pages.push(
@@ -297,7 +307,7 @@ pub async fn many_at_once_leave_one_winner_and_no_gap(store: impl AppEditor) {
         winners += usize::from(attempt.await.expect("no panic"));
     }
     assert_eq!(winners, 1);
-    let listed = store.list(None, usize::MAX).await.expect("a list");
+    let listed = all(&*store).await;
     assert_eq!(listed.len(), 17);
     let revisions: HashSet<u64> = listed.iter().map(|app| app.revision).collect();
     assert_eq!(revisions.len(), 17, "each change has a number of its own");

@@ -275,7 +275,10 @@ impl AppCache {
         match flight.wait_for(Option::is_some).await {
             Ok(landed) => match landed.as_ref().expect("it has landed") {
                 Ok(app) => Ok(app.clone()),
-                Err(error) => Err(StoreError::Unavailable(Box::new(error.clone()))),
+                Err(error) => Err(match &**error {
+                    StoreError::Corrupt(corrupt) => corrupt.clone().into(),
+                    StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error.clone())),
+                }),
             },
             Err(ended) => Err(StoreError::Unavailable(Box::new(ended))),
         }
@@ -339,6 +342,11 @@ impl AppCache {
                     });
                 }
                 Ok(app)
+            }
+            // That is an answer, and the last good one is good no longer.
+            Err(corrupt @ StoreError::Corrupt(_)) => {
+                entries.known.remove(question);
+                Err(Arc::new(corrupt))
             }
             Err(error) => match &mut entry.said {
                 Some(said) if said.app.is_some() && said.stale_until > now => {

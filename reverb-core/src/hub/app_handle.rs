@@ -96,7 +96,7 @@ impl PublishError {
 
         match self {
             Self::NoApp(_) => Status::NOT_FOUND,
-            Self::Disabled => Status::FORBIDDEN,
+            Self::Disabled | Self::Store(StoreError::Corrupt(_)) => Status::FORBIDDEN,
             Self::Invalid(error) if error.is_too_large() => Status::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => Status::BAD_REQUEST,
             Self::TooOften { .. } => Status::TOO_MANY_REQUESTS,

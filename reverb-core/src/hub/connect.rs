@@ -1,6 +1,5 @@
 //! Connections that others have accepted: a host's upgraded ones, and those that speak a transport of the host's own.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::request::Parts;
@@ -39,20 +38,12 @@ impl Hub {
         transport: impl Transport,
     ) -> Result<SocketId, Close> {
         let shared = self.shared();
-        let rules = |found: Result<Option<Arc<_>>, _>| match found {
-            Ok(Some(app)) => crate::wire::upgrade::active(app),
-            Ok(None) => Err(Close::NO_APP),
-            Err(error) => {
-                tracing::warn!(%error, "an app could not be looked up");
-                Err(Close::UNAVAILABLE)
-            }
-        };
         let decided = match shared.is_ending() {
             true => Err(Close::SHUTTING_DOWN),
             false => {
                 shared
                     .clone()
-                    .decide(Some(key.to_owned()), rules, request)
+                    .decide(Some(key.to_owned()), crate::wire::upgrade::usable, request)
                     .await
             }
         };

@@ -128,8 +128,8 @@ impl Shared {
             Ok(Some(app)) => app,
             Ok(None) => desk.remove(),
             // Asking again will not help, until it is changed again.
-            Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!(app = %id, %error, "an app is off until it is stored rightly");
+            Err(StoreError::Corrupt(corrupt)) => {
+                tracing::error!(app = %id, reason = corrupt.reason, "an app is off until it is stored rightly");
                 let mut app = App::clone(&desk.app());
                 app.active = false;
                 Arc::new(app)

@@ -121,6 +121,10 @@ impl From<InvalidName> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Corrupt(corrupt) = error {
+            tracing::warn!(app = corrupt.id, reason = corrupt.reason, "an app is off");
+            return Self::disabled();
+        }
         // The cause may name hosts and tables: it goes to the log, not to the caller.
         tracing::warn!(error = %error, "an app could not be looked up");
         let message = "The app cannot be looked up at the moment, try again";

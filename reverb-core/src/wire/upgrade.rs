@@ -122,15 +122,7 @@ impl Knock {
             return Err(Close::NO_PATH);
         }
         self.protocol.clone()?;
-        let app = match found {
-            Ok(app) => app.ok_or(Close::NO_APP)?,
-            Err(error) => {
-                // Never 4001: the client would not come back when the store does.
-                tracing::warn!(error = %error, "an app could not be looked up");
-                return Err(Close::UNAVAILABLE);
-            }
-        };
-        let app = active(app)?;
+        let app = usable(found)?;
         if app.force_tls && !self.is_tls {
             Err(Close::TLS_ONLY)
         } else if !app.allowed_origins.allow(self.origin.as_deref()) {
@@ -142,11 +134,21 @@ impl Knock {
     }
 }
 
-/// The app, if it may be used.
-pub(crate) fn active(app: Arc<App>) -> Result<Arc<App>, Close> {
-    match app.active {
-        true => Ok(app),
-        false => Err(Close::APP_DISABLED),
+/// The app that was looked up, if it may be used.
+pub(crate) fn usable(found: Result<Option<Arc<App>>, StoreError>) -> Result<Arc<App>, Close> {
+    match found {
+        Ok(Some(app)) if app.active => Ok(app),
+        Ok(Some(_)) => Err(Close::APP_DISABLED),
+        Ok(None) => Err(Close::NO_APP),
+        Err(StoreError::Corrupt(corrupt)) => {
+            tracing::warn!(app = corrupt.id, reason = corrupt.reason, "an app is off");
+            Err(Close::APP_DISABLED)
+        }
+        // Never 4001: the client would not come back when the store does.
+        Err(error) => {
+            tracing::warn!(%error, "an app could not be looked up");
+            Err(Close::UNAVAILABLE)
+        }
     }
 }
 
