@@ -1,1 +1,37 @@
+//! Apps of Reverb Pusher in one SQLite file: what a server without a database server keeps them in.
+//!
+//! [`Sqlite`] is the open file; [`SqliteApps`] are the apps in it. Both are cheap to clone.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("reverb.sqlite3");
+//! use reverb_core::app_store::{AppEditor, Keyring};
+//! use reverb_core::hub::Hub;
+//! use reverb_core::protocol::App;
+//! use reverb_sqlite::Sqlite;
+//!
+//! let keyring = Keyring::parse(&Keyring::generate())?; // keep the key: without it no secret can be read
+//! let apps = Sqlite::open(&path)?.apps(keyring);
+//! apps.create(App::new("1001", "app-key", "app-secret")?).await?;
+//! let hub = Hub::builder(apps.clone()).changes(apps).build()?;
+//! # drop(hub);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The file is in WAL mode with `synchronous = FULL`: what was answered has been written through to the disk. Other
+//! processes may read and write it meanwhile, as a command line does, on the same machine. Its rows may also be
+//! changed by hand: triggers number every change, so that it is in force within a second.
+//!
+//! Two threads do the work, one that writes and one that reads; each has a bounded queue, and nobody waits longer than
+//! five seconds for either.
 
+mod apps;
+mod database;
+mod migrate;
+mod worker;
+
+pub use apps::SqliteApps;
+pub use database::{OpenError, Sqlite};

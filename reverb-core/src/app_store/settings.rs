@@ -14,7 +14,7 @@ use crate::protocol::{App, ClientEvents, Limits, Origins, Webhook};
 /// use reverb_core::protocol::App;
 ///
 /// let mut app = App::new("1001", "app-key", "app-secret")?;
-/// let change: AppSettings = serde_json::from_str(r#"{"name":"Shop","max_connections":400}"#)?;
+/// let change = AppSettings::parse(r#"{"name":"Shop","max_connections":400}"#)?;
 /// change.apply_to(&mut app);
 /// assert_eq!((app.name.as_str(), app.max_connections), ("Shop", Some(400)));
 /// let written = serde_json::to_string(&AppSettings::of(&app))?;
@@ -67,6 +67,20 @@ pub struct AppSettings {
 }
 
 impl AppSettings {
+    /// Reads them from JSON, as stores write them.
+    ///
+    /// # Errors
+    /// It is no JSON object, or one with other things in it. The sentence is for whoever wrote it.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        // A list would be taken for the settings in their order.
+        match json.trim_start().starts_with('[') {
+            true => Err(serde::de::Error::custom(
+                "an object is expected, not a list",
+            )),
+            false => serde_json::from_str(json),
+        }
+    }
+
     /// All settings of this app.
     #[must_use]
     pub fn of(app: &App) -> Self {
@@ -165,10 +179,13 @@ mod tests {
 
     #[test]
     fn a_setting_that_there_is_not_is_named() {
-        let read = |json| serde_json::from_str::<AppSettings>(json).expect_err("refused");
+        let read = |json| AppSettings::parse(json).expect_err("refused");
         let unknown = read(r#"{"max_conections":4}"#).to_string();
         assert!(unknown.contains("max_conections") && unknown.contains("max_connections"));
         let wrong = read(r#"{"webhooks":[{"url":"x","events":["cache_miss"]}]}"#).to_string();
         assert!(wrong.contains("is no address"), "{wrong}");
+        for nothing in ["", "[]", " [\"Shop\"]", "7", "null"] {
+            read(nothing);
+        }
     }
 }

@@ -225,8 +225,7 @@ pub async fn the_last_use_of_a_secret_goes_with_it_and_is_no_change(store: impl 
     assert_eq!(last().await, Some(LastUse::default()));
     assert_eq!(store.last_use("2").await.expect("an answer"), None);
     let used = |app: &str, secret: &str, at| {
-        let id = App::new(app, "key", secret).expect("an app").id;
-        SecretUse::new(id, read_secret(secret), at)
+        SecretUse::new(AppId::new(app).expect("an id"), read_secret(secret), at)
     };
     let record = async |used: &[SecretUse]| store.record_use(used).await.expect("recorded");
     record(&[used("1", "secret-1", 500), used("2", "secret-2", 500)]).await;

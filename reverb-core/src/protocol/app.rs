@@ -73,12 +73,9 @@ impl App {
     /// # Errors
     /// A credential is empty or has a character that cannot stand in a URL's path.
     pub fn new(id: &str, key: &str, secret: &str) -> Result<Self, InvalidApp> {
-        check("id", id, "/?#%\\")?;
-        // A key stands before the colon of every signature.
-        check("key", key, "/?#%\\:")?;
         Ok(Self {
-            id: AppId(id.into()),
-            key: AppKey(key.into()),
+            id: AppId::new(id)?,
+            key: AppKey::new(key)?,
             secret: Secret::new(secret)?,
             old_secret: None,
             name: String::new(),
@@ -170,12 +167,21 @@ pub enum InvalidApp {
 }
 
 macro_rules! text_newtype {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $field:literal, $forbidden:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// This one.
+            ///
+            /// # Errors
+            /// It is empty, longer than 255 bytes, or has a character that cannot stand in a URL's path.
+            pub fn new(text: &str) -> Result<Self, InvalidApp> {
+                check($field, text, $forbidden)?;
+                Ok(Self(text.into()))
+            }
+
             /// As text.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -199,11 +205,12 @@ macro_rules! text_newtype {
 
 text_newtype! {
     /// The id of an app, as in `/apps/{id}/events`.
-    AppId
+    AppId, "id", "/?#%\\"
 }
 text_newtype! {
     /// The key of an app, as in `/app/{key}`.
-    AppKey
+    // A key stands before the colon of every signature.
+    AppKey, "key", "/?#%\\:"
 }
 
 /// Where clients may send events to each other.

@@ -1,0 +1,347 @@
+//! [`SqliteApps`]: apps in a table.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reverb_core::app_store::{
+    AppChanges, AppEditor, AppSettings, AppStore, Changed, Changes, CorruptApp, EditError,
+    Interned, Keyring, LastUse, Listed, SecretUse, StoreError,
+};
+use reverb_core::protocol::{App, AppId, OldSecret, Secret};
+use rusqlite::{
+    Connection, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
+};
+
+use crate::Sqlite;
+
+/// The apps in a database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct SqliteApps {
+    database: Sqlite,
+    shared: Arc<Shared>,
+}
+
+/// What makes apps out of rows.
+#[derive(Debug)]
+struct Shared {
+    keyring: Keyring,
+    interned: Interned,
+}
+
+const COLUMNS: &str = "id, key, secret, old_secret, old_secret_until, settings, revision";
+/// Of so many changes removals are remembered, as the trigger says.
+const REMEMBERED: u64 = 10_000;
+
+impl SqliteApps {
+    pub(crate) fn new(database: Sqlite, keyring: Keyring) -> Self {
+        let shared = Arc::new(Shared {
+            keyring,
+            interned: Interned::default(),
+        });
+        Self { database, shared }
+    }
+
+    async fn find(
+        &self,
+        column: &'static str,
+        value: &str,
+    ) -> Result<Option<Arc<App>>, StoreError> {
+        let (shared, value) = (self.shared.clone(), value.to_owned());
+        let found = self.database.reader.run(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM apps WHERE {column} = ?");
+            let mut find = connection.prepare_cached(&sql)?;
+            find.query_row([value], |row| shared.listed(row)).optional()
+        });
+        Ok(found.await?.transpose()?)
+    }
+
+    /// Does this as one transaction, which is rolled back if it fails.
+    async fn edit<T: Send + 'static>(
+        &self,
+        edit: impl FnOnce(&Transaction<'_>, &Shared) -> Result<T, Failed> + Send + 'static,
+    ) -> Result<T, EditError> {
+        let shared = self.shared.clone();
+        let edited = self.database.writer.run(move |connection| {
+            // Locked from the start: what is read here is what will be changed.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            match edit(&transaction, &shared) {
+                Ok(done) => {
+                    transaction.commit()?;
+                    Ok(Ok(done))
+                }
+                Err(Failed::Sqlite(error)) => Err(error),
+                Err(Failed::Refused(error)) => Ok(Err(error)),
+            }
+        });
+        edited.await?
+    }
+}
+
+/// Why an edit has not happened.
+enum Failed {
+    Sqlite(rusqlite::Error),
+    Refused(EditError),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<EditError> for Failed {
+    fn from(error: EditError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<CorruptApp> for Failed {
+    fn from(error: CorruptApp) -> Self {
+        Self::Refused(EditError::Store(error.into()))
+    }
+}
+
+impl Shared {
+    /// The app in this row, [`COLUMNS`]. What is wrong with the row is said of it, and is no failure of the query.
+    fn listed(&self, row: &Row<'_>) -> rusqlite::Result<Listed> {
+        let id: String = row.get("id")?;
+        let revision = row.get::<_, i64>("revision")? as u64;
+        if let Some(app) = self.interned.get(&id, revision) {
+            return Ok(Ok(app));
+        }
+        Ok(match self.read(&id, revision, row) {
+            Ok(app) => Ok(self.interned.put(app)),
+            Err(reason) => Err(CorruptApp::new(id, reason)),
+        })
+    }
+
+    fn read(&self, id: &str, revision: u64, row: &Row<'_>) -> Result<App, String> {
+        let text = |column| {
+            row.get::<_, String>(column)
+                .map_err(|error| error.to_string())
+        };
+        let open = |sealed: String| {
+            let opened = self.keyring.open(id, &sealed);
+            opened.map_err(|error| error.to_string())
+        };
+        let said = |error: &dyn std::error::Error| error.to_string();
+        // Before its secret, which is sealed for the id.
+        AppId::new(id).map_err(|error| said(&error))?;
+        let mut app =
+            App::new(id, &text("key")?, &open(text("secret")?)?).map_err(|error| said(&error))?;
+        let old = row.get("old_secret").map_err(|error| said(&error))?;
+        let until = row.get("old_secret_until").map_err(|error| said(&error))?;
+        if let (Some(old), Some(until)) = (old, until) {
+            let old = Secret::new(&open(old)?).map_err(|error| format!("old_secret: {error}"))?;
+            app.old_secret = Some(OldSecret::new(old, i64::max(until, 0) as u64));
+        }
+        let settings = AppSettings::parse(&text("settings")?);
+        let settings = settings.map_err(|error| format!("its settings: {error}"))?;
+        settings.apply_to(&mut app);
+        app.revision = revision;
+        Ok(app)
+    }
+
+    fn find(&self, connection: &Connection, id: &str) -> rusqlite::Result<Option<Listed>> {
+        let sql = format!("SELECT {COLUMNS} FROM apps WHERE id = ?");
+        let mut find = connection.prepare_cached(&sql)?;
+        find.query_row([id], |row| self.listed(row)).optional()
+    }
+
+    /// Writes an app into its row, and gives it its revision. It is nobody else's before that is committed.
+    fn write(&self, connection: &Connection, sql: &str, app: &mut App) -> Result<(), Failed> {
+        let id = app.id.as_str();
+        let settings = serde_json::to_string(&AppSettings::of(app)).expect("settings are JSON");
+        let old = app.old_secret.as_ref();
+        connection.prepare_cached(sql)?.execute(named_params! {
+            ":id": id,
+            ":key": app.key.as_str(),
+            ":secret": self.keyring.seal(id, app.secret.reveal()),
+            ":old_secret": old.map(|old| self.keyring.seal(id, old.secret.reveal())),
+            ":old_secret_until": old.map(|old| i64::try_from(old.until).unwrap_or(i64::MAX)),
+            ":settings": settings,
+        })?;
+        let revision: i64 =
+            connection.query_row("SELECT revision FROM apps WHERE id = ?", [id], |row| {
+                row.get(0)
+            })?;
+        app.revision = revision as u64;
+        Ok(())
+    }
+}
+
+/// An id and a key belong to one app.
+fn is_free(
+    connection: &Connection,
+    field: &'static str,
+    value: &str,
+    id: &str,
+) -> Result<(), Failed> {
+    let sql = format!("SELECT 1 FROM apps WHERE {field} = ? AND id <> ?");
+    let mut other = connection.prepare_cached(&sql)?;
+    match other.exists([value, id])? {
+        false => Ok(()),
+        true => Err(EditError::Taken {
+            field,
+            value: value.to_owned(),
+        }
+        .into()),
+    }
+}
+
+fn last_use(connection: &Connection, id: &str) -> rusqlite::Result<Option<LastUse>> {
+    let sql = "SELECT secret_used, old_secret_used FROM apps WHERE id = ?";
+    let mut known = connection.prepare_cached(sql)?;
+    let time = |time: Option<i64>| time.map(|time| time.max(0) as u64);
+    let known = known.query_row([id], |row| {
+        Ok(LastUse::new(time(row.get(0)?), time(row.get(1)?)))
+    });
+    known.optional()
+}
+
+fn note_use(connection: &Connection, id: &str, known: LastUse) -> rusqlite::Result<()> {
+    let sql = "UPDATE apps SET secret_used = ?, old_secret_used = ? WHERE id = ?";
+    let time = |time: Option<u64>| time.map(|time| time as i64);
+    let times = (time(known.secret), time(known.old_secret), id);
+    connection.prepare_cached(sql)?.execute(times).map(|_| ())
+}
+
+#[async_trait]
+impl AppStore for SqliteApps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.find("key", key).await
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.find("id", id).await
+    }
+}
+
+#[async_trait]
+impl AppChanges for SqliteApps {
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        let changes = self.database.reader.run(move |connection| {
+            let view = connection.transaction()?;
+            let now: i64 = view.query_row("SELECT n FROM revision", (), |row| row.get(0))?;
+            let now = now as u64;
+            // A later one than there is: the file is not the one that was asked before.
+            if revision > now || now - revision > REMEMBERED {
+                return Ok(Changes::new(now, Changed::Any));
+            }
+            let mut changed = view.prepare_cached(
+                "SELECT id FROM apps WHERE revision > ?1
+                 UNION ALL SELECT id FROM removed_apps WHERE revision > ?1",
+            )?;
+            let changed = changed.query_map([revision as i64], |row| row.get::<_, String>(0))?;
+            let changed: Vec<AppId> = changed
+                .filter_map(|id| id.map(|id| AppId::new(&id).ok()).transpose())
+                .collect::<Result<_, _>>()?;
+            Ok(Changes::new(now, Changed::These(changed)))
+        });
+        changes.await
+    }
+}
+
+#[async_trait]
+impl AppEditor for SqliteApps {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
+        let (shared, after) = (self.shared.clone(), after.map(str::to_owned));
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let listed = self.database.reader.run(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM apps WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
+            );
+            let mut list = connection.prepare_cached(&sql)?;
+            let list = list.query_map((after, most), |row| shared.listed(row))?;
+            list.collect::<Result<Vec<_>, _>>()
+        });
+        listed.await
+    }
+
+    async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        const INSERT: &str =
+            "INSERT INTO apps (id, key, secret, old_secret, old_secret_until, settings)
+             VALUES (:id, :key, :secret, :old_secret, :old_secret_until, :settings)";
+        let created = self.edit(move |transaction, shared| {
+            is_free(transaction, "id", app.id.as_str(), "")?;
+            is_free(transaction, "key", app.key.as_str(), "")?;
+            shared.write(transaction, INSERT, &mut app)?;
+            Ok(app)
+        });
+        Ok(self.shared.interned.put(created.await?))
+    }
+
+    async fn save(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        const UPDATE: &str =
+            "UPDATE apps SET key = :key, secret = :secret, old_secret = :old_secret,
+             old_secret_until = :old_secret_until, settings = :settings WHERE id = :id";
+        let saved = self.edit(move |transaction, shared| {
+            let id = app.id.as_str();
+            let before = shared.find(transaction, id)?;
+            let before = before.ok_or_else(|| EditError::Missing(id.to_owned()))??;
+            if before.revision != app.revision {
+                return Err(Failed::Refused(EditError::Outdated {
+                    id: id.to_owned(),
+                    read: app.revision,
+                    now: before.revision,
+                }));
+            }
+            is_free(transaction, "key", app.key.as_str(), id)?;
+            let used = last_use(transaction, id)?.unwrap_or_default();
+            shared.write(transaction, UPDATE, &mut app)?;
+            note_use(
+                transaction,
+                app.id.as_str(),
+                used.carried_over(&before, &app),
+            )?;
+            Ok(app)
+        });
+        Ok(self.shared.interned.put(saved.await?))
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), EditError> {
+        let id = id.to_owned();
+        self.edit(move |transaction, _| {
+            match transaction.execute("DELETE FROM apps WHERE id = ?", [&id])? {
+                0 => Err(EditError::Missing(id).into()),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        let used = used.to_vec();
+        let recorded = self.edit(move |transaction, shared| {
+            for used in &used {
+                let id = used.app.as_str();
+                if let (Some(Ok(app)), Some(known)) =
+                    (shared.find(transaction, id)?, last_use(transaction, id)?)
+                {
+                    let now = known.after(&app, used);
+                    if now != known {
+                        note_use(transaction, id, now)?;
+                    }
+                }
+            }
+            Ok(())
+        });
+        recorded.await.map_err(|error| match error {
+            EditError::Store(error) => error,
+            other => StoreError::Unavailable(Box::new(other)),
+        })
+    }
+
+    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
+        let id = id.to_owned();
+        let known = self
+            .database
+            .reader
+            .run(move |connection| last_use(connection, &id));
+        known.await
+    }
+}
