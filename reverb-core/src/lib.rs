@@ -19,6 +19,7 @@
 //! - [`http`] is the door for backends and for hosts like axum; it asks the hub.
 //! - [`hub`] owns the connections. Its documentation says why it is built as it is, with the prices measured.
 //! - [`app_store`], [`clock`], [`metrics`], [`hooks`] and [`transport`] are what a hub is given: traits, each with a default.
+//! - [`queue`] is the back door: jobs that are done once, by one worker. The hub neither needs it nor knows of it.
 //! - `wire` reads what stands on the wire: HTTP heads, the handshake, WebSocket frames.
 //! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
 //! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
@@ -58,7 +59,7 @@
 pub mod protocol;
 pub mod session;
 
-/// For implementations of [`AppStore`](app_store::AppStore) and [`Authorizer`](hooks::Authorizer).
+/// For implementations of [`AppStore`](app_store::AppStore), [`Authorizer`](hooks::Authorizer) and [`Queue`](queue::Queue).
 #[cfg(feature = "hub")]
 pub use async_trait::async_trait;
 
@@ -83,6 +84,8 @@ pub mod http;
 pub mod hub;
 #[cfg(feature = "hub")]
 pub mod metrics;
+#[cfg(feature = "hub")]
+pub mod queue;
 #[cfg(feature = "hub")]
 pub mod transport;
 #[cfg(feature = "hub")]

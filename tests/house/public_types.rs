@@ -18,6 +18,9 @@ use reverb_core::protocol::{
     App, AppId, AppKey, ChannelName, Close, Event, Limits, Member, Origins, Outgoing, Rate, Secret,
     SocketId, UserId,
 };
+use reverb_core::queue::{
+    Counts, DeadJob, InvalidJob, Job, JobId, Leased, MemoryQueue, Queue, QueueError,
+};
 use reverb_core::session::{Command, Outcome, Session, Wish, Wishes};
 use reverb_core::transport::{Heard, Transport};
 
@@ -37,6 +40,8 @@ fn everything_can_be_sent_shared_and_printed() {
     is_at_home_anywhere::<(App, AppId, AppKey, Secret, Limits, Origins, Rate)>();
     is_at_home_anywhere::<(ChannelName, Close, Event<'static>, Member, Outgoing)>();
     is_at_home_anywhere::<(SocketId, UserId, Heard<'static>)>();
+    is_at_home_anywhere::<(MemoryQueue, Job, JobId, InvalidJob, Leased)>();
+    is_at_home_anywhere::<(DeadJob, Counts, QueueError)>();
     is_at_home_anywhere::<(Session, Wishes, Wish, Command, Outcome)>();
 }
 
@@ -47,6 +52,7 @@ fn what_a_hub_is_given_may_be_a_trait_object() {
         _: &dyn Authorizer,
         _: &dyn Clock,
         _: &dyn Metrics,
+        _: &dyn Queue,
         _: &dyn Transport,
     ) {
     }

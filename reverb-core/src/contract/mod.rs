@@ -12,6 +12,7 @@
 //! ```
 
 pub mod app_editor;
+pub mod queue;
 
 #[doc(hidden)]
 #[macro_export]
@@ -46,6 +47,37 @@ macro_rules! app_editor_contract {
             an_app_that_stays_the_same_is_the_same,
             names_are_told_apart_exactly,
             many_at_once_leave_one_winner_and_no_gap,
+        );
+    };
+}
+
+/// One test per promise of [`Queue`](crate::queue::Queue), against an empty queue that the expression makes. Those that
+/// need time take a few seconds, all of them at the same time.
+#[macro_export]
+macro_rules! queue_contract {
+    ($connect:expr) => {
+        $crate::contract_tests!(
+            queue,
+            $connect,
+            a_job_is_leased_to_one_worker_and_finished,
+            every_payload_comes_back_to_the_byte,
+            the_largest_job_there_may_be_is_taken,
+            what_has_been_due_longest_comes_first,
+            a_delayed_job_comes_when_it_is_due,
+            only_the_kinds_that_were_asked_for_are_leased,
+            a_lease_that_ran_out_is_lost_to_the_next_worker,
+            late_work_counts_while_nobody_else_has_the_job,
+            an_extended_lease_lasts_longer,
+            a_job_that_fails_comes_again_and_is_dead_in_the_end,
+            a_worker_that_goes_away_on_the_last_attempt_leaves_a_dead_letter,
+            any_length_of_time_is_taken,
+            many_workers_do_every_job_once,
+            a_buried_job_is_dead_at_once_and_says_why,
+            dead_letters_come_in_pages_and_in_order,
+            a_revived_job_begins_again,
+            purged_dead_letters_are_gone_and_nothing_else_is,
+            what_is_unknown_or_alive_is_neither_revived_nor_purged,
+            no_id_is_given_twice,
         );
     };
 }
