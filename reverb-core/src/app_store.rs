@@ -164,6 +164,12 @@ pub trait AppEditor: AppStore + AppChanges {
     /// The store cannot tell.
     async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError>;
 
+    /// How many apps there are, those that are stored wrongly included.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn count(&self) -> Result<u64, StoreError>;
+
     /// Adds an app; returns it with its revision.
     ///
     /// # Errors

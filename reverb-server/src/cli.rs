@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use reverb_core::protocol::{ClientEvents, Webhook};
 
 /// In 80 columns, so that it wraps nowhere.
 const AFTER_HELP: &str = "\
@@ -12,11 +13,15 @@ Examples:
   reverb-server --config reverb.toml         takes apps and settings from a file
   reverb-server check-config                 is all well, and what is in force?
   reverb-server app show 123456              what to paste where
+  reverb-server app create --name Shop       one more app, in force at once
+  reverb-server app rotate-secret 123456     a new secret, the old one for a day
 
 Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_SERVER_HOST, REVERB_SERVER_PORT     same as --host and --port
   REVERB_SERVER_PATH                         prefix in front of /app and /apps
   REVERB_CONFIG, REVERB_DATA_DIR             same as --config and --data-dir
+  REVERB_ENCRYPTION_KEY                      seals secrets in the database;
+                                             default: secrets.key beside it
   REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is
                                              another address; for `app show`
   REVERB_APP_ID, REVERB_APP_KEY,
@@ -27,7 +32,11 @@ Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM       none, members (default) or all
   REVERB_APP_ALLOWED_ORIGINS                 hosts, with commas; default: *
   TOKIO_WORKER_THREADS                       default: one per processor
-  RUST_LOG, NO_COLOR                         same as --log; no colours";
+  RUST_LOG, NO_COLOR                         same as --log; no colours
+
+Exit codes:
+  0 done   1 failed   2 wrong command line   3 no such app
+  4 refused: taken, configured in a file, or not confirmed";
 
 /// What was asked for on the command line.
 #[derive(Debug, Parser)]
@@ -54,7 +63,7 @@ pub enum Command {
     Serve,
     /// Check the configuration; show what is in force, and from where
     CheckConfig,
-    /// List the apps, or show what the clients and backends of one need
+    /// List, show, make, change and delete apps, live
     App {
         /// Which of it.
         #[command(subcommand)]
@@ -66,13 +75,123 @@ pub enum Command {
 #[derive(Clone, Debug, Subcommand)]
 pub enum AppCommand {
     /// List the apps
-    List,
+    List {
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
     /// Show an app's .env lines, Echo, pusher-js and curl, with its secret
     Show {
         /// Id of the app
         id: String,
+        /// As JSON, with its settings and its secret
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make an app in the database; show it, with its secret
+    Create {
+        /// Id [default: six random digits]
+        #[arg(long)]
+        id: Option<String>,
+        /// What can be set.
+        #[command(flatten)]
+        settings: Box<AppFlags>,
+        /// As JSON, with its settings and its secret
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change an app; what is not said stays as it is
+    Update {
+        /// Id of the app
+        id: String,
+        /// What can be set.
+        #[command(flatten)]
+        settings: Box<AppFlags>,
+        /// As JSON, with its settings
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an app another secret; show that
+    RotateSecret {
+        /// Id of the app
+        id: String,
+        /// How long the old one is accepted beside it: 30m, 24h, 7d, or 0
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = crate::command::duration)]
+        overlap: std::time::Duration,
+        /// The new secret [default: 32 random characters]
+        #[arg(long)]
+        secret: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let clients and backends use an app again
+    Activate {
+        /// Id of the app
+        id: String,
+    },
+    /// Send an app's clients away (4003), and refuse its backends
+    Deactivate {
+        /// Id of the app
+        id: String,
+    },
+    /// Delete an app; its clients are sent away for good (4001)
+    Delete {
+        /// Id of the app
+        id: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
 }
+
+/// What can be set of an app.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AppFlags {
+    /// What clients connect with [default: 20 random characters]
+    #[arg(long, help_heading = "The app")]
+    pub key: Option<String>,
+    /// What its backends sign with [default: 32 random characters]
+    #[arg(long, help_heading = "The app")]
+    pub secret: Option<String>,
+    /// For people
+    #[arg(long, help_heading = "The app")]
+    pub name: Option<String>,
+    /// For people
+    #[arg(long, value_name = "TEXT", help_heading = "The app")]
+    pub description: Option<String>,
+    /// Where clients may send events: off, members or all [default: members]
+    #[arg(long, value_name = "WHERE", help_heading = "The app", value_parser = crate::config::values::client_events)]
+    pub client_events: Option<ClientEvents>,
+    /// Most connections at a time, or none [default: none]
+    #[arg(long, value_name = "NUMBER", help_heading = "The app", value_parser = crate::command::max_connections)]
+    pub max_connections: Option<MaxConnections>,
+    /// Host that browsers may come from; may be repeated [default: *]
+    #[arg(long = "allowed-origin", value_name = "HOST", help_heading = "The app", value_parser = crate::config::values::origin)]
+    pub allowed_origins: Option<Vec<String>>,
+    /// A limit, as in [apps.limits] of the file; may be repeated
+    #[arg(long = "limit", value_name = "NAME=VALUE", help_heading = "The app", value_parser = crate::command::limit)]
+    pub limits: Vec<(String, u32)>,
+    /// Who is told what happens: EVENTS with commas, or all; may be repeated
+    #[arg(long = "webhook", value_name = "URL=EVENTS", help_heading = "The app", value_parser = crate::command::webhook)]
+    pub webhooks: Option<Vec<Webhook>>,
+    /// Tell subscribers how many they are [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "The app")]
+    pub subscription_count: Option<bool>,
+    /// Let users watch others come and go [default: true]
+    #[arg(long, value_name = "BOOL", help_heading = "The app")]
+    pub watchlist: Option<bool>,
+    /// Refuse clients without TLS [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "The app")]
+    pub force_tls: Option<bool>,
+    /// Seconds of silence before a connection is checked [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = "The app", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub activity_timeout: Option<u32>,
+}
+
+/// A limit of connections, or that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxConnections(pub Option<u32>);
 
 /// Settings on the command line: they win over environment, `.env` and file.
 #[derive(Clone, Debug, Default, Args)]
@@ -86,7 +205,7 @@ pub struct Flags {
     /// Configuration file, in TOML [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the server keeps its own app [default: data]
+    /// Where the database with the apps is [default: data]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// Read this file instead of .env in the working folder

@@ -1,7 +1,7 @@
 //! The server around [`reverb_core`]: what it is told, what it says, and how it starts and stops.
 //!
 //! The binary is a thin shell: it reads its command line ([`cli`]), loads a [`config`], raises its open-file limit
-//! ([`limits`]) and runs ([`run`]). Everything is in this library, so that tests start the same server on a free port.
+//! ([`limits`]) and runs ([`run`]), or obeys another [`command`]. Everything is in this library, so that tests start the same server on a free port.
 //!
 //! ```
 //! use reverb_server::cli::Flags;
@@ -12,9 +12,10 @@
 //! # Ok::<(), reverb_server::config::ConfigError>(())
 //! ```
 
+pub mod apps;
 pub mod cli;
+pub mod command;
 pub mod config;
-pub mod first_app;
 pub mod limits;
 pub mod listen;
 pub mod logging;

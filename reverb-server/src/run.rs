@@ -4,13 +4,13 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use reverb_core::app_store::MemoryApps;
+use reverb_core::app_store::{AppEditor, StoreError};
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::apps::{Apps, AppsError, Database};
 use crate::config::Config;
-use crate::first_app::FirstAppError;
 use crate::limits::Capacity;
 use crate::listen::{self, ListenError};
 use crate::memory;
@@ -25,9 +25,12 @@ pub enum RunError {
     /// Nobody can come in.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// There is no app, and none can be made.
+    /// The apps cannot be had.
     #[error(transparent)]
-    FirstApp(#[from] FirstAppError),
+    Apps(#[from] AppsError),
+    /// The database does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The hub does not take what it is told.
     #[error(transparent)]
     Hub(#[from] BuildError),
@@ -38,19 +41,33 @@ pub enum RunError {
 
 /// Listens, greets and serves until it is told to stop; told twice, it stops at once.
 ///
-/// An app is made only once we listen: a start that fails leaves nothing behind, and the one that succeeds shows it.
+/// The database is opened, and an app made, only once we listen: a start that fails leaves nothing behind, and the one that
+/// succeeds shows it.
 ///
 /// # Errors
-/// It cannot listen, or there is no app and none can be made.
-pub async fn serve(mut config: Config, capacity: Capacity) -> Result<(), RunError> {
+/// It cannot listen, or the apps cannot be had.
+pub async fn serve(config: Config, capacity: Capacity) -> Result<(), RunError> {
     let mut shutdown = Shutdown::new()?;
     let listener = listen::listen(&config.host, config.port, config.defer_accept)?;
-    let made_app = config.make_app()?;
-    let greeting = startup::greeting(&config, listener.local_addr()?, capacity, made_app);
+    let apps = Apps::open(&config).await?;
+    let made = apps.make_first(&config).await?;
+    let database = match apps.database() {
+        Some(database) => Some((database, database.apps.count().await?)),
+        None => None,
+    };
+    let found = startup::Found {
+        database,
+        made: made.as_deref(),
+        capacity,
+    };
+    let greeting = startup::greeting(&config, listener.local_addr()?, found);
     // Nobody may be reading.
     let _ = io::stdout().write_all(greeting.as_bytes());
+    for clash in apps.clashes(&config).await? {
+        tracing::warn!("{clash}");
+    }
     let (stop, stops) = oneshot::channel();
-    let mut running = std::pin::pin!(run(&config, capacity, listener, async {
+    let mut running = std::pin::pin!(run(&config, apps, capacity, listener, async {
         let _ = stops.await;
     }));
     tokio::select! {
@@ -73,32 +90,65 @@ pub async fn serve(mut config: Config, capacity: Capacity) -> Result<(), RunErro
 /// The hub does not take what the configuration says.
 pub async fn run(
     config: &Config,
+    apps: Apps,
     capacity: Capacity,
     listener: TcpListener,
     stops: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let hub = wire(config, capacity)?;
+    let database = apps.database().cloned();
+    let hub = wire(config, apps, capacity)?;
     hub.listen(listener, Site::new(hub.service(), &config.path));
     tokio::select! {
         () = stops => {}
         () = memory::give_back(&hub) => {}
+        () = look_after(&hub, database.as_ref()) => {}
     }
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
     hub.drain(farewell(connections)).await;
+    if let Some(database) = &database {
+        note_use(&hub, database).await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Joins the house together. Read this to see what a server is made of.
-fn wire(config: &Config, capacity: Capacity) -> Result<Hub, BuildError> {
-    let hub = Hub::builder(MemoryApps::new(config.apps.iter().cloned()))
+fn wire(config: &Config, apps: Apps, capacity: Capacity) -> Result<Hub, BuildError> {
+    let has_database = apps.database().is_some();
+    let mut hub = Hub::builder(apps.clone())
         .path(&config.path)
         .trusted_proxies(config.trusted_proxies.iter().copied());
+    if has_database {
+        hub = hub.changes(apps);
+    }
     match capacity.connections {
         // A client that is told why waits; one that meets a server without open files only sees a broken connection.
         Some(connections) => hub.max_connections(connections).build(),
         None => hub.build(),
+    }
+}
+
+/// Says what is wrong in the database, and notes once a minute which secrets are used. It never resolves.
+async fn look_after(hub: &Hub, database: Option<&Database>) {
+    let Some(database) = database else {
+        return std::future::pending().await;
+    };
+    database.name_corrupt().await;
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.tick().await;
+    loop {
+        minutes.tick().await;
+        note_use(hub, database).await;
+    }
+}
+
+async fn note_use(hub: &Hub, database: &Database) {
+    if let Err(error) = database.apps.record_use(&hub.take_secrets_used()).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "when secrets were used last is not noted"
+        );
     }
 }
 

@@ -2,40 +2,53 @@
 
 use std::net::SocketAddr;
 
+use reverb_core::protocol::App;
+
+use crate::apps::Database;
 use crate::config::Config;
-use crate::first_app;
 use crate::limits::Capacity;
 use crate::snippets::{Address, snippets};
 
-/// The start-up lines, once the server listens; with everything to paste if it `made_app` just now.
+/// What the start has found, besides the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The database, and how many apps are in it.
+    pub database: Option<(&'a Database, u64)>,
+    /// The app that was made just now, because there was none.
+    pub made: Option<&'a App>,
+    /// How much the system lets us carry.
+    pub capacity: Capacity,
+}
+
+/// The start-up lines, once the server listens; with everything to paste if an app was made just now.
 ///
 /// The snippets stand first: they are long, and what a terminal still shows afterwards should be where we listen.
 #[must_use]
-pub fn greeting(
-    config: &Config,
-    listening: SocketAddr,
-    capacity: Capacity,
-    made_app: bool,
-) -> String {
+pub fn greeting(config: &Config, listening: SocketAddr, found: Found<'_>) -> String {
     let mut text = format!("reverb-server {}\n\n", env!("CARGO_PKG_VERSION"));
-    if made_app {
-        let file = first_app::path(&config.data_dir);
+    if let (Some(app), Some((database, _))) = (found.made, found.database) {
         text += &format!(
-            "No app was configured, so here is one, kept in {}.\nPaste what you need:\n\n",
-            file.display()
+            "There was no app, so here is one, kept in {}.\nPaste what you need:\n\n",
+            database.name()
         );
-        let address = Address::new(config, listening.port());
-        for app in &config.apps {
-            text += &snippets(app, &address);
-            text += "\n";
-        }
+        text += &snippets(app, &Address::new(config, listening.port()));
+        text += "\n";
     }
-    let (apps, id) = match config.apps.as_slice() {
+    let mut apps = Vec::new();
+    match config.apps.as_slice() {
+        [] => {}
         [app] => {
             let from = config.origin(&format!("app {}", app.id));
-            (format!("1, id {} from {from}", app.id), app.id.as_str())
+            apps.push(format!("{} from {from}", app.id));
         }
-        apps => (apps.len().to_string(), "ID"),
+        many => apps.push(format!("{} configured", many.len())),
+    }
+    if let Some((database, count)) = found.database {
+        apps.push(format!("{count} in {}", database.name()));
+    }
+    let id = match (config.apps.as_slice(), found.made) {
+        ([app], _) | ([], Some(app)) => app.id.as_str(),
+        _ => "ID",
     };
     let settings = match config.read_from.as_slice() {
         [] => "defaults".to_owned(),
@@ -43,8 +56,8 @@ pub fn greeting(
     };
     let lines = [
         ("listening", format!("http://{listening}{}", config.path)),
-        ("apps", apps),
-        ("capacity", capacity.to_string()),
+        ("apps", apps.join(", ")),
+        ("capacity", found.capacity.to_string()),
         ("settings from", settings),
         (
             "snippets",
@@ -61,25 +74,25 @@ pub fn greeting(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reverb_core::protocol::App;
 
     #[test]
-    fn secrets_are_shown_by_the_start_that_makes_the_app_and_by_no_other() {
+    fn what_was_found_is_said_and_no_secret() {
         let mut config = Config::default();
         config.apps = vec![App::new("1001", "app-key", "app-secret").expect("an app")];
         let address = SocketAddr::from(([127, 0, 0, 1], 6001));
-        let capacity = Capacity {
-            connections: Some(4032),
+        let found = Found {
+            database: None,
+            made: None,
+            capacity: Capacity {
+                connections: Some(4032),
+            },
         };
-        let first = greeting(&config, address, capacity, true);
-        assert!(first.contains("REVERB_APP_SECRET=app-secret\n") && first.contains("wsPort: 6001"));
-        let later = greeting(&config, address, capacity, false);
         assert_eq!(
-            later,
+            greeting(&config, address, found),
             format!(
                 "reverb-server {}\n\n  \
                  listening      http://127.0.0.1:6001\n  \
-                 apps           1, id 1001 from default\n  \
+                 apps           1001 from default\n  \
                  capacity       4,032 connections\n  \
                  settings from  defaults\n  \
                  snippets       reverb-server app show 1001\n  \

@@ -259,6 +259,14 @@ impl AppEditor for SqliteApps {
         listed.await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        let counted = self.database.reader.run(|connection| {
+            let count = "SELECT count(*) FROM apps";
+            connection.query_row(count, (), |row| row.get::<_, i64>(0))
+        });
+        Ok(counted.await? as u64)
+    }
+
     async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {
         const INSERT: &str =
             "INSERT INTO apps (id, key, secret, old_secret, old_secret_until, settings)

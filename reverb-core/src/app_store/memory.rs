@@ -136,6 +136,10 @@ impl AppEditor for MemoryApps {
         Ok(listed.take(most).map(|(_, app)| Ok(app.clone())).collect())
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(self.shared.read().by_id.len() as u64)
+    }
+
     async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {
         let mut apps = self.shared.write();
         if apps.by_id.contains_key(app.id.as_str()) {

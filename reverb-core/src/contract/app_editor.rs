@@ -75,6 +75,7 @@ pub async fn what_was_created_is_found_and_listed(store: impl AppEditor) {
         assert_eq!(found.revision, app.revision);
     }
     assert_eq!(ids(&store).await, ["1"]);
+    assert_eq!(store.count().await.expect("a number"), 1);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
@@ -146,6 +147,7 @@ pub async fn what_was_removed_is_gone_and_its_key_is_free(store: impl AppEditor)
     assert!(by_id(&store, "1").await.is_none());
     assert!(by_key(&store, "key-1").await.is_none());
     assert!(ids(&store).await.is_empty());
+    assert_eq!(store.count().await.expect("a number"), 0);
     for missing in [
         store.remove("1").await.err(),
         store.save(App::clone(&app_1)).await.err(),

@@ -11,12 +11,13 @@ use super::problem::{Problem, did_you_mean};
 use super::table::Found;
 
 /// Every name we read. Those of Laravel Reverb mean what they mean there.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "REVERB_SERVER_HOST",
     "REVERB_SERVER_PORT",
     "REVERB_SERVER_PATH",
     "REVERB_CONFIG",
     "REVERB_DATA_DIR",
+    "REVERB_ENCRYPTION_KEY",
     "REVERB_HOST",
     "REVERB_PORT",
     "REVERB_SCHEME",

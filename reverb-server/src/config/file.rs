@@ -66,39 +66,23 @@ pub(super) struct FileSettings {
 /// # Errors
 /// Everything that is wrong with it.
 pub(super) fn read(name: &str, text: &str) -> Result<FileSettings, Vec<Problem>> {
-    read_page(name, text, |top| FileSettings {
-        host: top.text("host", values::host),
-        port: top.number("port", values::PORTS),
-        path: top.text("path", values::path),
-        activity_timeout: top
-            .number("activity_timeout", values::ACTIVITY_TIMEOUTS)
-            .map(|found| found.map(Duration::from_secs)),
-        trusted_proxies: top.texts("trusted_proxies", values::network),
-        defer_accept: top
-            .number("defer_accept", values::DEFERRALS)
-            .map(|found| found.map(Duration::from_secs)),
-        ..FileSettings::default()
-    })
-}
-
-/// Reads a file that holds apps and nothing else.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub(super) fn read_apps(name: &str, text: &str) -> Result<Vec<Found<App>>, Vec<Problem>> {
-    read_page(name, text, |_| FileSettings::default()).map(|settings| settings.apps)
-}
-
-fn read_page(
-    name: &str,
-    text: &str,
-    settings: impl FnOnce(&mut Table<'_>) -> FileSettings,
-) -> Result<FileSettings, Vec<Problem>> {
     let page = Page::new(name, text);
     let settings = match DeTable::parse(text) {
         Ok(keys) => {
             let mut top = Table::whole(&page, keys.into_inner());
-            let mut settings = settings(&mut top);
+            let mut settings = FileSettings {
+                host: top.text("host", values::host),
+                port: top.number("port", values::PORTS),
+                path: top.text("path", values::path),
+                activity_timeout: top
+                    .number("activity_timeout", values::ACTIVITY_TIMEOUTS)
+                    .map(|found| found.map(Duration::from_secs)),
+                trusted_proxies: top.texts("trusted_proxies", values::network),
+                defer_accept: top
+                    .number("defer_accept", values::DEFERRALS)
+                    .map(|found| found.map(Duration::from_secs)),
+                ..FileSettings::default()
+            };
             let mut taken = HashMap::new();
             let tables = top.tables("apps").into_iter();
             settings.apps = tables.map(|table| app(table, &mut taken)).collect();
@@ -107,8 +91,6 @@ fn read_page(
                     Some("under [[apps]]")
                 } else if LIMITS.contains(&key) {
                     Some("under [apps.limits]")
-                } else if TOP.contains(&key) {
-                    Some("into the file that --config names")
                 } else {
                     None
                 }
@@ -363,15 +345,6 @@ mod tests {
         assert_eq!(
             file.apps[0].value.limits.event_bytes,
             Limits::default().event_bytes
-        );
-    }
-
-    #[test]
-    fn a_file_of_apps_holds_nothing_else() {
-        let problems = read_apps("apps.toml", "port = 1\n").expect_err("a problem");
-        assert_eq!(
-            problems[0].to_string(),
-            "apps.toml:1:1: port: unknown key; it belongs into the file that --config names"
         );
     }
 }

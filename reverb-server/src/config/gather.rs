@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use reverb_core::app_store::Keyring;
+
 use super::env::Environment;
 use super::file::{self, FileSettings};
 use super::problem::Problem;
@@ -10,7 +12,7 @@ use super::table::Found;
 use super::{Config, ConfigError, env_app, values};
 use crate::cli::Flags;
 
-/// The configuration without the app of the data folder.
+/// The whole configuration.
 pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigError> {
     let any_path = |text: &str| Ok(PathBuf::from(text));
     let any_text = |text: &str| Ok(text.to_owned());
@@ -62,6 +64,13 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
         &mut config.data_dir,
         [flag("--data-dir", &flags.data_dir), data_dir],
     );
+    let key = |text: &str| {
+        Keyring::parse(text)
+            .map(Some)
+            .map_err(|error| error.to_string())
+    };
+    let key = env.parse("REVERB_ENCRYPTION_KEY", key);
+    origins.lay("encryption_key", &mut config.keyring, [key]);
     let log = env.parse("RUST_LOG", any_text);
     origins.lay("log", &mut config.log, [flag("--log", &flags.log), log]);
     let threads = env.parse("TOKIO_WORKER_THREADS", threads);

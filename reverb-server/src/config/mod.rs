@@ -19,6 +19,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use reverb_core::app_store::Keyring;
 use reverb_core::protocol::App;
 
 pub use self::problem::Problem;
@@ -26,7 +27,6 @@ pub use self::problem::Problem;
 use self::env::Environment;
 use self::table::Found;
 use crate::cli::Flags;
-use crate::first_app;
 
 /// All that the server is told.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Config {
     pub port: u16,
     /// What stands in front of `/app` and `/apps`: empty, or `/prefix`.
     pub path: String,
-    /// The apps. Empty if none was configured and the data folder has none yet: [`Config::make_app`] mends that.
+    /// The apps that are configured, beside those in the database.
     pub apps: Vec<App>,
     /// After how much silence a connection is checked; 30 s by default. Already set in all `apps`.
     pub activity_timeout: Duration,
@@ -50,8 +50,10 @@ pub struct Config {
     pub defer_accept: Duration,
     /// Where clients find us, if it is not where we listen; only snippets use it.
     pub public: PublicAddress,
-    /// Where the server keeps its own app; `data` by default.
+    /// Where the database and its key are; `data` by default.
     pub data_dir: PathBuf,
+    /// What seals the secrets in the database; by default the key in a file beside it.
+    pub keyring: Option<Keyring>,
     /// Threads that carry the connections; one per processor by default.
     pub worker_threads: usize,
     /// What to log, as `RUST_LOG`; `info` by default.
@@ -60,10 +62,8 @@ pub struct Config {
     pub read_from: Vec<String>,
     /// The flags with which another command finds the same configuration, as in ` --config reverb.toml`.
     pub same_flags: String,
-    /// Things without effect, and secrets that others can read: one sentence each, for the log.
+    /// Things without effect: one sentence each, for the log.
     pub warnings: Vec<String>,
-    /// What is good to know, but nothing to mend: one sentence each, for the log.
-    pub notes: Vec<String>,
     /// Where each value came from; see [`Config::origin`].
     origins: HashMap<String, String>,
 }
@@ -123,12 +123,12 @@ impl Default for Config {
             defer_accept: Duration::from_secs(5),
             public: PublicAddress::default(),
             data_dir: PathBuf::from("data"),
+            keyring: None,
             worker_threads: available_parallelism().map_or(1, usize::from),
             log: "info".to_owned(),
             read_from: Vec::new(),
             same_flags: String::new(),
             warnings: Vec::new(),
-            notes: Vec::new(),
             origins: HashMap::new(),
         }
     }
@@ -141,8 +141,7 @@ impl Config {
     /// A file cannot be read, or something that was said makes no sense.
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let environment = Environment::new(std::env::vars_os(), flags.env_file.as_deref())?;
-        let config = gather::gather(flags, &environment)?;
-        config.with_app_of_data_folder()
+        gather::gather(flags, &environment)
     }
 
     /// Where a value came from: `reverb.toml:3`, `--port`, `REVERB_SERVER_PORT`, `.env:4` or `default`.
@@ -151,21 +150,6 @@ impl Config {
     #[must_use]
     pub fn origin(&self, key: &str) -> &str {
         self.origins.get(key).map_or("default", String::as_str)
-    }
-
-    /// Makes an app and keeps it in the data folder, if there is no app at all; says whether it did.
-    ///
-    /// # Errors
-    /// The data folder cannot be written.
-    pub fn make_app(&mut self) -> Result<bool, first_app::FirstAppError> {
-        if !self.apps.is_empty() {
-            return Ok(false);
-        }
-        let mut app = first_app::make(&self.data_dir)?;
-        app.activity_timeout = self.activity_timeout;
-        let path = first_app::path(&self.data_dir).display().to_string();
-        self.add_app(Found::new(app, path));
-        Ok(true)
     }
 
     /// Everything in force as the lines of a configuration file, with where it came from; secrets as `***`.
@@ -178,43 +162,5 @@ impl Config {
         self.origins
             .insert(format!("app {}", app.value.id), app.from);
         self.apps.push(app.value);
-    }
-
-    /// The app that an earlier start has made counts only where nobody configured one.
-    fn with_app_of_data_folder(mut self) -> Result<Self, ConfigError> {
-        use io::ErrorKind::{NotADirectory, NotFound};
-        let path = first_app::path(&self.data_dir);
-        let name = path.display().to_string();
-        if !self.apps.is_empty() {
-            if path.exists() {
-                let note = format!("apps are configured, so the one in {name} is not used");
-                self.notes.push(note);
-            }
-            return Ok(self);
-        }
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            // Of a folder that can be none, whoever wants to write there will tell.
-            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(self),
-            Err(source) => {
-                let why = "holds the server's own app".to_owned();
-                return Err(ConfigError::Unreadable { path, why, source });
-            }
-        };
-        let apps = file::read_apps(&name, &text).map_err(ConfigError::Invalid)?;
-        if apps.is_empty() {
-            return Err(ConfigError::Invalid(vec![Problem {
-                place: name,
-                key: String::new(),
-                message: "holds no app; delete the file, and the next start makes a new one"
-                    .to_owned(),
-            }]));
-        }
-        self.warnings.extend(first_app::exposed(&path));
-        for mut app in apps {
-            app.value.activity_timeout = self.activity_timeout;
-            self.add_app(app);
-        }
-        Ok(self)
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::{Display, Write};
 
+use reverb_core::app_store::Keyring;
 use reverb_core::protocol::{App, ClientEvents};
 
 use super::Config;
-use crate::first_app;
 
 /// Everything in force, in the shape of the file.
 pub(super) fn show(config: &Config) -> String {
@@ -37,6 +37,11 @@ pub(super) fn show(config: &Config) -> String {
             Some(config.worker_threads.to_string()),
             "worker_threads",
         ),
+        (
+            "encryption key",
+            config.keyring.as_ref().map(Keyring::ids),
+            "encryption_key",
+        ),
         ("log", Some(config.log.clone()), "log"),
         ("public host", public.host.clone(), "REVERB_HOST"),
         (
@@ -64,14 +69,6 @@ pub(super) fn show(config: &Config) -> String {
             let seconds = app.activity_timeout.as_secs();
             let _ = writeln!(lines.0, "# activity_timeout: {seconds} (of this app)");
         }
-    }
-    if config.apps.is_empty() {
-        let file = first_app::path(&config.data_dir);
-        let _ = writeln!(
-            lines.0,
-            "\n# no app yet: the first start makes one and keeps it in {}",
-            file.display()
-        );
     }
     lines.0
 }

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 use reverb_core::protocol::{App, ClientEvents, InvalidApp, Origins};
 
+use super::problem::did_you_mean;
+
 pub(super) const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// 0 would be no address: nothing listens there.
 pub(super) const PUBLIC_PORTS: RangeInclusive<u64> = 1..=65_535;
@@ -14,7 +16,7 @@ pub(super) const THREADS: RangeInclusive<u64> = 1..=1024;
 pub(super) const DEFERRALS: RangeInclusive<u64> = 0..=60;
 /// Beyond a day clients' timers overflow: pusher-js would ping without a pause.
 pub(super) const ACTIVITY_TIMEOUTS: RangeInclusive<u64> = 1..=86_400;
-pub(super) const CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;
+pub(crate) const CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// An address or a host name.
 pub(crate) fn host(text: &str) -> Result<String, String> {
@@ -56,7 +58,7 @@ pub(super) fn scheme(text: &str) -> Result<bool, String> {
 }
 
 /// A number written as text, as in the environment.
-pub(super) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
+pub(crate) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     let number = number.and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| format!("must be {}, not {text:?}", number_in(&range)))
@@ -108,7 +110,7 @@ fn credential(text: &str, app: Result<App, InvalidApp>) -> Result<String, String
 }
 
 /// A host or pattern that browsers may come from.
-pub(super) fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     match Origins::new([text]).hosts() {
         [_] => Ok(text.to_owned()),
         _ => Err(format!(
@@ -118,7 +120,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 }
 
 /// Where clients may send events to each other.
-pub(super) fn client_events(text: &str) -> Result<ClientEvents, String> {
+pub(crate) fn client_events(text: &str) -> Result<ClientEvents, String> {
     match text {
         "off" | "none" => Ok(ClientEvents::Off),
         "members" => Ok(ClientEvents::Members),
@@ -126,6 +128,14 @@ pub(super) fn client_events(text: &str) -> Result<ClientEvents, String> {
         _ => Err(format!(
             r#"must be "off", "members" or "all", not {text:?}"#
         )),
+    }
+}
+
+/// What to say of a limit that there is not.
+pub(crate) fn unknown_limit(name: &str, known: &[&str]) -> String {
+    match did_you_mean(name, known) {
+        Some(meant) => format!("there is no limit {name:?}; did you mean {meant}?"),
+        None => format!("there is no limit {name:?}; known: {}", known.join(", ")),
     }
 }
 

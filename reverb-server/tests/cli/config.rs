@@ -1,12 +1,9 @@
-//! The built binary, as people meet it in a terminal.
+//! What the binary is told, and what it says of that.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output, Stdio};
 
-use tempfile::TempDir;
+use crate::place::Place;
 
 #[test]
 fn help_shows_commands_defaults_examples_and_variables_in_80_columns() {
@@ -26,7 +23,7 @@ fn help_shows_commands_defaults_examples_and_variables_in_80_columns() {
 }
 
 #[test]
-fn without_anything_the_defaults_are_in_force_and_only_a_start_makes_an_app() {
+fn without_anything_the_defaults_are_in_force_and_nothing_is_made() {
     let place = Place::new();
     let shown = place.succeeds(&["check-config"]);
     let lines: Vec<&str> = shown.lines().skip(1).take(6).collect();
@@ -42,94 +39,7 @@ fn without_anything_the_defaults_are_in_force_and_only_a_start_makes_an_app() {
         lines,
         expected.map(|(line, from)| format!("{line:<40} # {from}"))
     );
-    assert!(place.succeeds(&["app", "list"]).starts_with("no app yet"));
-    assert_eq!(
-        place.fails(&["app", "show", "1"]),
-        "reverb-server: there is no app yet: the first start of reverb-server makes one\n"
-    );
     assert!(!place.path("data").exists());
-}
-
-#[test]
-fn the_first_start_makes_an_app_and_later_ones_find_it() {
-    let place = Place::new();
-    let first = place.start(&[]);
-    let secret = first.line("REVERB_APP_SECRET=").to_owned();
-    let id = first.line("REVERB_APP_ID=").to_owned();
-    let port = first.line("REVERB_PORT=").to_owned();
-    assert!(first.said.contains(&format!("http://127.0.0.1:{port}\n")));
-    assert_eq!((id.len(), secret.len()), (6, 32));
-    drop(first);
-
-    let mode = |name| {
-        fs::metadata(place.path(name))
-            .expect("it is there")
-            .permissions()
-            .mode()
-            & 0o777
-    };
-    assert_eq!((mode("data"), mode("data/apps.toml")), (0o700, 0o600));
-
-    let second = place.start(&[]);
-    assert!(
-        second
-            .said
-            .contains(&format!("reverb-server app show {id}\n")),
-        "{}",
-        second.said
-    );
-    assert!(!second.said.contains(&secret));
-    drop(second);
-    assert!(
-        place
-            .succeeds(&["app", "list"])
-            .contains(&format!("\n{id} "))
-    );
-    let shown = place.succeeds(&["app", "show", &id]);
-    assert!(shown.contains(&format!("REVERB_APP_SECRET={secret}\n")) && shown.contains("curl -H"));
-    assert_eq!(
-        place.fails(&["app", "show", "7"]),
-        format!("reverb-server: there is no app \"7\"; there is {id}\n")
-    );
-}
-
-#[test]
-fn an_app_file_that_others_can_read_is_warned_of() {
-    let place = Place::new();
-    fs::create_dir(place.path("data")).expect("a folder");
-    let text = "[[apps]]\nid = \"1\"\nkey = \"k\"\nsecret = \"s\"\n";
-    place.write("data/apps.toml", text);
-    let file = place.path("data/apps.toml");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("our file");
-    let said = place.run(&["check-config"], &[]).stderr;
-    assert_eq!(
-        String::from_utf8_lossy(&said),
-        "warning: data/apps.toml holds a secret, but others can read it (mode 640): chmod 600 data/apps.toml\n"
-    );
-}
-
-#[test]
-fn the_app_of_the_data_folder_steps_back_when_another_is_configured() {
-    let place = Place::new();
-    drop(place.start(&[]));
-    place.write("reverb.toml", SHOP);
-    let output = place.run(&["app", "list", "--config", "reverb.toml"], &[]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
-    let checked = place.run(&["check-config", "--config", "reverb.toml"], &[]);
-    assert_eq!(
-        String::from_utf8_lossy(&checked.stderr),
-        "note: apps are configured, so the one in data/apps.toml is not used\n"
-    );
-}
-
-#[test]
-fn a_data_folder_that_cannot_be_written_is_refused_with_the_remedy() {
-    let place = Place::new();
-    place.write("file", "");
-    let said = place.fails(&["--port", "0", "--data-dir", "file/data"]);
-    let expected = "reverb-server: cannot keep the new app in file/data/apps.toml: let this user write there, \
-                    choose another folder with --data-dir";
-    assert!(said.starts_with(expected), "{said}");
 }
 
 #[test]
@@ -483,7 +393,7 @@ fn a_wrong_command_line_is_usage_and_ends_with_2() {
     }
 }
 
-const SHOP: &str = "[[apps]]\nid = \"1001\"\nkey = \"app-key\"\nsecret = \"app-secret\"\nname = \"Shop\"\n\
+pub(crate) const SHOP: &str = "[[apps]]\nid = \"1001\"\nkey = \"app-key\"\nsecret = \"app-secret\"\nname = \"Shop\"\n\
                     allowed_origins = [\"https://*.shop.test\"]\nclient_events = \"all\"\nmax_connections = 400\n\
                     [apps.limits]\nevent_bytes = 20_000\n";
 
@@ -494,90 +404,5 @@ fn mistake(text: &str, told: &str) {
     for command in ["check-config", "serve"] {
         let said = place.fails(&[command, "--config", "reverb.toml"]);
         assert_eq!(said, format!("reverb-server: reverb.toml:{told}\n"));
-    }
-}
-
-/// A working folder of its own, without any environment.
-struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect("our folder can be written");
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_reverb-server"));
-        command.args(args).current_dir(&self.folder).env_clear();
-        command
-    }
-
-    fn run(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
-        self.command(args)
-            .envs(env.iter().copied())
-            .output()
-            .expect("the binary runs")
-    }
-
-    /// What it says on standard output.
-    fn succeeds(&self, args: &[&str]) -> String {
-        let output = self.run(args, &[]);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).expect("text")
-    }
-
-    /// What it says on standard error, when it ends with 1.
-    fn fails(&self, args: &[&str]) -> String {
-        let output = self.run(args, &[]);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        String::from_utf8(output.stderr).expect("text")
-    }
-
-    /// A server on a free port, which has said all that it says at its start.
-    fn start(&self, args: &[&str]) -> Server {
-        let mut command = self.command(&[args, &["--port", "0"]].concat());
-        let mut process = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut said = String::new();
-        while !said.ends_with("reverb-server --help\n") {
-            let read = stdout.read_line(&mut said).expect("text");
-            assert_ne!(read, 0, "it has left after:\n{said}");
-        }
-        Server { process, said }
-    }
-}
-
-/// A running server; ends when it is dropped.
-struct Server {
-    process: Child,
-    said: String,
-}
-
-impl Server {
-    /// What follows this on its line.
-    fn line(&self, start: &str) -> &str {
-        let line = self.said.lines().find_map(|line| line.strip_prefix(start));
-        line.unwrap_or_else(|| panic!("{start} in:\n{}", self.said))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

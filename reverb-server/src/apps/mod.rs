@@ -1,0 +1,255 @@
+//! [`Apps`]: where the server's apps come from: the configuration, and beside it the database.
+
+mod credentials;
+mod first;
+mod key;
+mod open;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reverb_core::app_store::{
+    AppChanges, AppEditor, AppStore, Changed, Changes, CorruptApp, EditError, MemoryApps,
+    StoreError,
+};
+use reverb_core::protocol::App;
+use reverb_sqlite::SqliteApps;
+
+use crate::config::Config;
+
+pub use self::credentials::{new_id, new_key, new_secret};
+pub use self::key::KeyError;
+pub use self::open::{AppsError, exposed_key};
+
+/// The apps that are configured, which nothing changes while the server runs, and those in the database.
+///
+/// One that is configured hides one in the database with the same id or key; [`Self::clashes`] names them.
+#[derive(Clone, Debug)]
+pub struct Apps {
+    configured: MemoryApps,
+    database: Option<Database>,
+}
+
+/// The apps in the database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// To look up, and to change.
+    pub apps: SqliteApps,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// How many apps are looked at in one go.
+const PAGE: usize = 500;
+
+impl Apps {
+    /// The apps of a configuration, and those of a database if there is one.
+    #[must_use]
+    pub fn new(config: &Config, database: Option<Database>) -> Self {
+        Self {
+            configured: MemoryApps::new(config.apps.iter().cloned()),
+            database,
+        }
+    }
+
+    /// Opens the database in the data folder, for a server. It is made if it is not there, unless apps are configured and
+    /// nobody has named a folder: who wants no database shall find none.
+    ///
+    /// # Errors
+    /// It cannot be opened or made, or none of its apps can be read.
+    pub async fn open(config: &Config) -> Result<Self, AppsError> {
+        let is_wanted = config.apps.is_empty() || config.origin("data_dir") != "default";
+        let apps = match is_wanted {
+            true => Self::new(config, Some(open::open_or_make(config)?)),
+            false => Self::existing(config)?,
+        };
+        if let Some(database) = &apps.database {
+            database.check_key().await?;
+        }
+        Ok(apps)
+    }
+
+    /// The same for who only looks: nothing is made.
+    ///
+    /// # Errors
+    /// There is a database, and it cannot be opened.
+    pub fn existing(config: &Config) -> Result<Self, AppsError> {
+        let database = match open::path(config).exists() {
+            true => Some(open::open_or_make(config)?),
+            false => {
+                open::refuse_old_file(config)?;
+                None
+            }
+        };
+        Ok(Self::new(config, database))
+    }
+
+    /// The same for who wants to keep something: the database is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be opened or made.
+    pub fn to_edit(config: &Config) -> Result<Self, AppsError> {
+        Ok(Self::new(config, Some(open::open_or_make(config)?)))
+    }
+
+    /// The database, if there is one.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// A sentence for every app in the database that is hidden by one that is configured.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    pub async fn clashes(&self, config: &Config) -> Result<Vec<String>, StoreError> {
+        let mut clashes = Vec::new();
+        let Some(database) = &self.database else {
+            return Ok(clashes);
+        };
+        for app in &config.apps {
+            let (id, key) = (app.id.as_str(), app.key.as_str());
+            let hidden = [
+                ("id", id, database.apps.find_by_id(id).await),
+                ("key", key, database.apps.find_by_key(key).await),
+            ];
+            for (field, value, found) in hidden {
+                let other = match found {
+                    Ok(None) => continue,
+                    Ok(Some(other)) => other.id.to_string(),
+                    Err(StoreError::Corrupt(corrupt)) => corrupt.id,
+                    Err(error) => return Err(error),
+                };
+                let from = config.origin(&format!("app {id}"));
+                let file = database.path.display();
+                clashes.push(format!(
+                    "the app {id} of {from} has the {field} {value:?} of the app {other} in {file}, which is not reached by \
+                     it: remove one of the two, or give it another {field}"
+                ));
+            }
+        }
+        Ok(clashes)
+    }
+}
+
+impl Database {
+    /// Refuses a key that fits none of the apps, where there are any.
+    async fn check_key(&self) -> Result<(), AppsError> {
+        let (mut first, mut after) = (None, None);
+        loop {
+            let page = self.page(&mut after).await?;
+            if page.is_empty() {
+                break;
+            }
+            for listed in page {
+                match listed {
+                    Ok(_) => return Ok(()),
+                    Err(corrupt) => first = first.or(Some(corrupt)),
+                }
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(corrupt) => Err(AppsError::Unreadable {
+                path: self.path.clone(),
+                source: corrupt,
+            }),
+        }
+    }
+
+    /// Says of every app that is stored wrongly that it is off, and why.
+    pub async fn name_corrupt(&self) {
+        let mut after = None;
+        while let Ok(page) = self.page(&mut after).await {
+            if page.is_empty() {
+                return;
+            }
+            for CorruptApp { id, reason, .. } in page.into_iter().filter_map(Result::err) {
+                tracing::error!(app = id, reason, "an app is off until it is stored rightly");
+            }
+        }
+    }
+
+    async fn page(
+        &self,
+        after: &mut Option<String>,
+    ) -> Result<Vec<Result<Arc<App>, CorruptApp>>, StoreError> {
+        let page = self.apps.list(after.as_deref(), PAGE).await?;
+        if let Some(last) = page.last() {
+            *after = Some(match last {
+                Ok(app) => app.id.to_string(),
+                Err(corrupt) => corrupt.id.clone(),
+            });
+        }
+        Ok(page)
+    }
+
+    /// The file, as messages name it.
+    pub fn name(&self) -> std::path::Display<'_> {
+        Path::display(&self.path)
+    }
+}
+
+#[async_trait]
+impl AppStore for Apps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        match (self.configured.find_by_key(key).await?, &self.database) {
+            (None, Some(database)) => {
+                let found = database.apps.find_by_key(key).await?;
+                // An app has one id and one key, so that one that is configured hides it whole.
+                Ok(match &found {
+                    Some(app) if self.is_configured(app.id.as_str()).await? => None,
+                    _ => found,
+                })
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        match (self.configured.find_by_id(id).await?, &self.database) {
+            (None, Some(database)) => database.apps.find_by_id(id).await,
+            (found, _) => Ok(found),
+        }
+    }
+}
+
+impl Apps {
+    /// Whether the configuration has this app, so that it cannot be changed.
+    ///
+    /// # Errors
+    /// None, as it is in memory.
+    pub async fn is_configured(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.configured.find_by_id(id).await?.is_some())
+    }
+
+    /// Refuses an app of the database that would be hidden by one that is configured.
+    ///
+    /// # Errors
+    /// Its id or key is taken.
+    pub async fn check_free(&self, app: &App) -> Result<(), EditError> {
+        let (id, key) = (app.id.as_str(), app.key.as_str());
+        let field = if self.configured.find_by_id(id).await?.is_some() {
+            ("id", id)
+        } else if self.configured.find_by_key(key).await?.is_some() {
+            ("key", key)
+        } else {
+            return Ok(());
+        };
+        Err(EditError::Taken {
+            field: field.0,
+            value: field.1.to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl AppChanges for Apps {
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        match &self.database {
+            Some(database) => database.apps.changes_since(revision).await,
+            None => Ok(Changes::new(revision, Changed::These(Vec::new()))),
+        }
+    }
+}

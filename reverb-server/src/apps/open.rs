@@ -1,0 +1,116 @@
+//! Opening the database in the data folder.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use reverb_core::app_store::{CorruptApp, StoreError};
+use reverb_sqlite::{OpenError, Sqlite};
+
+use super::Database;
+use super::key::{self, KeyError};
+use crate::config::Config;
+
+/// Why the apps are not at hand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppsError {
+    /// There is no folder for them.
+    #[error(
+        "cannot keep apps in {}: let this user write there, choose another folder with --data-dir \
+         (REVERB_DATA_DIR), or configure an app with --config or REVERB_APP_ID, _KEY and _SECRET",
+        path.display()
+    )]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Their secrets cannot be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database cannot be used.
+    #[error("cannot open the database {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The key is another one, or everything is stored wrongly.
+    #[error(
+        "none of the apps in {} can be read: is secrets.key, or REVERB_ENCRYPTION_KEY, the one they were made with?",
+        path.display()
+    )]
+    Unreadable {
+        /// Which database.
+        path: PathBuf,
+        /// What is wrong with the first.
+        #[source]
+        source: CorruptApp,
+    },
+    /// It does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no database yet, but the file of an earlier version.
+    #[error(
+        "{0} holds the app of an earlier version: start with --config {0} to use it as it is, or delete it for a new one in a \
+         database", path.display()
+    )]
+    OldFile {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// Where the database is.
+pub(super) fn path(config: &Config) -> PathBuf {
+    config.data_dir.join("reverb.sqlite3")
+}
+
+pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
+    let (folder, path) = (&config.data_dir, path(config));
+    if !path.exists() {
+        refuse_old_file(config)?;
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| AppsError::Folder {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let keyring = match &config.keyring {
+        Some(keyring) => keyring.clone(),
+        None => key::read_or_make(folder, &path)?,
+    };
+    match Sqlite::open(&path) {
+        Ok(database) => Ok(Database {
+            apps: database.apps(keyring),
+            path,
+        }),
+        Err(OpenError::File { source, .. }) => Err(AppsError::Folder { path, source }),
+        Err(source) => Err(AppsError::Open { path, source }),
+    }
+}
+
+/// A sentence if others than the owner can read the key file, where that is used.
+#[must_use]
+pub fn exposed_key(config: &Config) -> Option<String> {
+    match config.keyring {
+        Some(_) => None,
+        None => key::exposed(&key::path(&config.data_dir)),
+    }
+}
+
+/// An app that somebody works with must not give way to a new one in silence.
+pub(super) fn refuse_old_file(config: &Config) -> Result<(), AppsError> {
+    let path = config.data_dir.join("apps.toml");
+    match path.exists() && config.apps.is_empty() {
+        true => Err(AppsError::OldFile { path }),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,324 @@
+//! `app list`, `show`, `create` and the others.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reverb_core::app_store::{AppEditor, AppStore, CorruptApp, EditError, LastUse, StoreError};
+use reverb_core::clock::{Clock, SystemClock};
+use reverb_core::protocol::{App, AppKey, InvalidApp, Secret};
+
+use super::{CommandError, print, values};
+use crate::apps::{Apps, Database, new_id, new_key, new_secret};
+use crate::cli::{AppCommand, AppFlags};
+use crate::config::Config;
+use crate::snippets::{Address, snippets};
+
+/// Does what was asked; returns what to print.
+pub(super) async fn obey(config: &Config, command: AppCommand) -> Result<String, CommandError> {
+    let desk = |apps| Desk { config, apps };
+    match command {
+        AppCommand::List { json } => desk(Apps::existing(config)?).list(json).await,
+        AppCommand::Show { id, json } => desk(Apps::existing(config)?).show(&id, json).await,
+        AppCommand::Create { id, settings, json } => {
+            let desk = desk(Apps::to_edit(config)?);
+            let app = desk.create(id, &settings).await?;
+            desk.shown(&app, json)
+        }
+        AppCommand::Update { id, settings, json } => {
+            let desk = desk(Apps::existing(config)?);
+            let app = desk.change(&id, |app| update(app, &settings)).await?;
+            desk.done(&app, "changed", json)
+        }
+        AppCommand::RotateSecret {
+            id,
+            overlap,
+            secret,
+            json,
+        } => {
+            let desk = desk(Apps::existing(config)?);
+            let secret = secret.unwrap_or_else(new_secret);
+            let app = desk
+                .change(&id, |app| rotate(app, &secret, overlap))
+                .await?;
+            match json {
+                true => Ok(print::json_of(&desk.row(&app), true)),
+                false => Ok(rotated(&app, &secret)),
+            }
+        }
+        AppCommand::Activate { id } => desk(Apps::existing(config)?).switch(&id, true).await,
+        AppCommand::Deactivate { id } => desk(Apps::existing(config)?).switch(&id, false).await,
+        AppCommand::Delete { id, yes } => desk(Apps::existing(config)?).delete(&id, yes).await,
+    }
+}
+
+/// Where commands are obeyed.
+struct Desk<'a> {
+    config: &'a Config,
+    apps: Apps,
+}
+
+/// An app, or what should be one, and where it is kept.
+pub(super) struct Row<'a> {
+    pub(super) app: Result<&'a App, &'a CorruptApp>,
+    pub(super) from: String,
+    pub(super) is_configured: bool,
+    pub(super) last_use: LastUse,
+}
+
+/// So many apps at a time.
+const PAGE: usize = 500;
+/// So often a change is tried again that somebody else was faster with.
+const ATTEMPTS: usize = 5;
+
+impl Desk<'_> {
+    async fn list(&self, json: bool) -> Result<String, CommandError> {
+        let configured = self.config.apps.iter().map(|app| self.row(app));
+        let mut lines = match json {
+            true => print::Lines::json(),
+            false => print::Lines::table(),
+        };
+        configured.for_each(|row| lines.add(&row));
+        let Some(database) = self.apps.database() else {
+            return Ok(lines.finish());
+        };
+        let mut after = None;
+        loop {
+            let page = database.apps.list(after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(lines.finish());
+            };
+            after = Some(match last {
+                Ok(app) => app.id.to_string(),
+                Err(corrupt) => corrupt.id.clone(),
+            });
+            for listed in &page {
+                let id = listed
+                    .as_ref()
+                    .map_or_else(|corrupt| corrupt.id.as_str(), |app| app.id.as_str());
+                lines.add(&Row {
+                    app: listed.as_deref(),
+                    from: database.name().to_string(),
+                    is_configured: false,
+                    last_use: database.apps.last_use(id).await?.unwrap_or_default(),
+                });
+            }
+        }
+    }
+
+    async fn show(&self, id: &str, json: bool) -> Result<String, CommandError> {
+        let app = self.find(id).await?;
+        self.shown(&app, json)
+    }
+
+    /// With its secret.
+    fn shown(&self, app: &App, json: bool) -> Result<String, CommandError> {
+        Ok(match json {
+            true => print::json_of(&self.row(app), true),
+            false => snippets(app, &Address::new(self.config, self.config.port)),
+        })
+    }
+
+    fn done(&self, app: &App, what: &str, json: bool) -> Result<String, CommandError> {
+        Ok(match json {
+            true => print::json_of(&self.row(app), false),
+            false => format!("The app {} is {what}.\n", app.id),
+        })
+    }
+
+    fn row<'a>(&self, app: &'a App) -> Row<'a> {
+        let is_configured = self.config.apps.iter().any(|other| other.id == app.id);
+        let from = match self.apps.database() {
+            Some(database) if !is_configured => database.name().to_string(),
+            _ => self.config.origin(&format!("app {}", app.id)).to_owned(),
+        };
+        Row {
+            app: Ok(app),
+            from,
+            is_configured,
+            last_use: LastUse::default(),
+        }
+    }
+
+    async fn find(&self, id: &str) -> Result<Arc<App>, CommandError> {
+        match self.apps.find_by_id(id).await? {
+            Some(app) => Ok(app),
+            None => Err(self.missing(id).await?),
+        }
+    }
+
+    async fn missing(&self, id: &str) -> Result<CommandError, StoreError> {
+        const FEW: usize = 10;
+        let configured = self.config.apps.iter().map(|app| app.id.to_string());
+        let mut known: Vec<String> = configured.take(FEW).collect();
+        if let Some(database) = self.apps.database() {
+            for listed in database.apps.list(None, FEW).await? {
+                known.push(listed.map_or_else(|corrupt| corrupt.id, |app| app.id.to_string()));
+            }
+        }
+        Ok(CommandError::NoApp {
+            id: id.to_owned(),
+            known,
+        })
+    }
+
+    /// The database with this app in it: only there apps can be changed.
+    async fn database_of(&self, id: &str) -> Result<&Database, CommandError> {
+        if self.apps.is_configured(id).await? {
+            return Err(CommandError::Configured {
+                id: id.to_owned(),
+                from: self.config.origin(&format!("app {id}")).to_owned(),
+            });
+        }
+        match self.apps.database() {
+            Some(database) => Ok(database),
+            None => Err(self.missing(id).await?),
+        }
+    }
+
+    async fn create(&self, id: Option<String>, flags: &AppFlags) -> Result<Arc<App>, CommandError> {
+        let database = self.apps.database().expect("it was made for this");
+        let is_given = id.is_some() && flags.key.is_some();
+        for _ in 1..ATTEMPTS {
+            match self.create_once(database, id.clone(), flags).await {
+                // A random one was taken: the next one will not be.
+                Err(CommandError::Edit(EditError::Taken { .. })) if !is_given => {}
+                result => return result,
+            }
+        }
+        self.create_once(database, id, flags).await
+    }
+
+    async fn create_once(
+        &self,
+        database: &Database,
+        id: Option<String>,
+        flags: &AppFlags,
+    ) -> Result<Arc<App>, CommandError> {
+        let id = id.unwrap_or_else(new_id);
+        let key = flags.key.clone().unwrap_or_else(new_key);
+        let secret = flags.secret.clone().unwrap_or_else(new_secret);
+        let mut app = App::new(&id, &key, &secret).map_err(credential)?;
+        app.activity_timeout = self.config.activity_timeout;
+        set(&mut app, flags);
+        self.apps.check_free(&app).await?;
+        Ok(database.apps.create(app).await?)
+    }
+
+    /// Changes an app as it is now; if somebody else was faster, as it is then.
+    async fn change(
+        &self,
+        id: &str,
+        change: impl Fn(&mut App) -> Result<(), CommandError>,
+    ) -> Result<Arc<App>, CommandError> {
+        let database = self.database_of(id).await?;
+        let mut attempt = 1;
+        loop {
+            let found = database.apps.find_by_id(id).await?;
+            let Some(found) = found else {
+                return Err(self.missing(id).await?);
+            };
+            let mut app = App::clone(&found);
+            change(&mut app)?;
+            self.apps.check_free(&app).await?;
+            match database.apps.save(app).await {
+                Err(EditError::Outdated { .. }) if attempt < ATTEMPTS => attempt += 1,
+                saved => return Ok(saved?),
+            }
+        }
+    }
+
+    async fn switch(&self, id: &str, active: bool) -> Result<String, CommandError> {
+        let app = self.change(id, |app| {
+            app.active = active;
+            Ok(())
+        });
+        let what = if active {
+            "active"
+        } else {
+            "inactive: its clients are sent away"
+        };
+        self.done(&*app.await?, what, false)
+    }
+
+    async fn delete(&self, id: &str, yes: bool) -> Result<String, CommandError> {
+        let database = self.database_of(id).await?;
+        // One that is stored wrongly can be deleted too.
+        let name = match database.apps.find_by_id(id).await {
+            Ok(Some(app)) => app.name.clone(),
+            Ok(None) => return Err(self.missing(id).await?),
+            Err(StoreError::Corrupt(_)) => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let called = match name.as_str() {
+            "" => format!("the app {id}"),
+            name => format!("the app {id} ({name})"),
+        };
+        if !yes && !confirmed(&called)? {
+            return Err(CommandError::NotConfirmed(called));
+        }
+        database.apps.remove(id).await?;
+        Ok(format!("The app {id} is deleted.\n"))
+    }
+}
+
+/// Asks, where somebody sits at a terminal.
+fn confirmed(what: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("Delete {what}? Its clients are sent away for good. [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
+}
+
+fn update(app: &mut App, flags: &AppFlags) -> Result<(), CommandError> {
+    if let Some(key) = &flags.key {
+        app.key = AppKey::new(key).map_err(credential)?;
+    }
+    if let Some(secret) = &flags.secret {
+        app.rotate_secret(Secret::new(secret).map_err(credential)?, None);
+    }
+    set(app, flags);
+    Ok(())
+}
+
+/// Sets all but the credentials.
+fn set(app: &mut App, flags: &AppFlags) {
+    values::settings(flags).apply_to(app);
+    values::set_limits(&mut app.limits, &flags.limits).expect("they were checked");
+}
+
+fn rotate(app: &mut App, secret: &str, overlap: Duration) -> Result<(), CommandError> {
+    let secret = Secret::new(secret).map_err(credential)?;
+    let now = SystemClock.unix_time().as_secs();
+    let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
+    app.rotate_secret(secret, until);
+    Ok(())
+}
+
+fn rotated(app: &App, secret: &str) -> String {
+    let old = match &app.old_secret {
+        Some(old) => format!("The old one is accepted until {}.", print::time(old.until)),
+        None => "The old one is not accepted any more.".to_owned(),
+    };
+    format!(
+        "The app {} has a new secret. {old}\n\nREVERB_APP_SECRET={secret}\n",
+        app.id
+    )
+}
+
+fn credential(invalid: InvalidApp) -> CommandError {
+    let (field, problem) = match &invalid {
+        InvalidApp::Length { field, length } => {
+            (*field, format!("must have 1 to 255 bytes, not {length}"))
+        }
+        InvalidApp::Character { field, character } => {
+            (*field, format!("must not contain {character:?}"))
+        }
+        other => ("id", other.to_string()),
+    };
+    CommandError::Credential { field, problem }
+}

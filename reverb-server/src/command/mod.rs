@@ -1,0 +1,110 @@
+//! The commands besides `serve`: [`obey`].
+
+mod app;
+mod print;
+mod values;
+
+use std::io;
+
+use reverb_core::app_store::{EditError, StoreError};
+
+use crate::apps::AppsError;
+use crate::cli::AppCommand;
+use crate::config::Config;
+
+pub(crate) use self::values::{duration, limit, max_connections, webhook};
+
+/// Why a command has failed. Each has an exit code, for scripts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is no such app.
+    #[error("there is no app {id:?}{}", others(.known))]
+    NoApp {
+        /// The one that was asked for.
+        id: String,
+        /// Some that there are.
+        known: Vec<String>,
+    },
+    /// The app is in a file or in the environment.
+    #[error(
+        "the app {id} is from {from}: change it there; the server takes that at its next start"
+    )]
+    Configured {
+        /// Which.
+        id: String,
+        /// Where from.
+        from: String,
+    },
+    /// A credential cannot be used.
+    #[error("--{field} {problem}")]
+    Credential {
+        /// Which.
+        field: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Nobody has said yes.
+    #[error("{0} is not deleted: nobody has confirmed it; --yes does")]
+    NotConfirmed(String),
+    /// The change was refused, or the database does not answer.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The apps cannot be had.
+    #[error(transparent)]
+    Apps(#[from] AppsError),
+    /// Nobody can be told.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::Edit(error.into())
+    }
+}
+
+impl CommandError {
+    /// What the process ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Credential { .. } => 2,
+            Self::NoApp { .. } | Self::Edit(EditError::Missing(_)) => 3,
+            Self::Configured { .. }
+            | Self::NotConfirmed(_)
+            | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,
+            _ => 1,
+        }
+    }
+}
+
+fn others(known: &[String]) -> String {
+    match known {
+        [] => ": there is none yet; the first start of reverb-server makes one, and so does app create".to_owned(),
+        known => format!("; there is {}", known.join(", ")),
+    }
+}
+
+/// Does what was asked about apps, and prints it.
+///
+/// # Errors
+/// It cannot be done.
+pub async fn obey(config: &Config, command: AppCommand) -> Result<(), CommandError> {
+    let said = app::obey(config, command).await?;
+    print(&said)?;
+    Ok(())
+}
+
+/// Writes to standard output; a reader that has gone, as in `| head`, is no error.
+///
+/// # Errors
+/// It cannot be written to.
+pub fn print(text: &str) -> io::Result<()> {
+    use io::Write;
+
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
