@@ -18,6 +18,33 @@ pub use self::keyring::{InvalidKey, Keyring, SealedWrongly};
 pub use self::memory::MemoryApps;
 pub use self::settings::AppSettings;
 
+/// An app as a store keeps it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AppRow {
+    /// Which one it is: no other app has the number, nor had it before, and a later one has a higher number.
+    pub number: u64,
+    /// The app.
+    pub app: Listed,
+    /// When it was made, in seconds since 1970, if that is known.
+    pub created: Option<u64>,
+    /// When it was changed last.
+    pub updated: Option<u64>,
+}
+
+impl AppRow {
+    /// This app under this number, with its times unknown.
+    #[must_use]
+    pub fn new(number: u64, app: Listed) -> Self {
+        Self {
+            number,
+            app,
+            created: None,
+            updated: None,
+        }
+    }
+}
+
 /// Any error, to be shown.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -155,6 +182,7 @@ pub enum Changed {
 /// - An app that was changed by somebody else in the meantime is not overwritten.
 /// - Every change has a higher revision than the one before, is told once to whoever asks from there on, and the app that
 ///   was changed carries it.
+/// - Every app has a number, which stays with it. When it was made and changed last is known to the second.
 /// - When a secret was used last is remembered for as long as the app has it, and is no change.
 #[async_trait]
 pub trait AppEditor: AppStore + AppChanges {
@@ -163,6 +191,24 @@ pub trait AppEditor: AppStore + AppChanges {
     /// # Errors
     /// The store cannot tell.
     async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// The same in the order in which they were made, by number, as a management API shows them.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError>;
+
+    /// The app with this number.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn row(&self, number: u64) -> Result<Option<AppRow>, StoreError>;
+
+    /// The app with this id, with its number.
+    ///
+    /// # Errors
+    /// The store cannot tell.
+    async fn row_of(&self, id: &str) -> Result<Option<AppRow>, StoreError>;
 
     /// How many apps there are, those that are stored wrongly included.
     ///

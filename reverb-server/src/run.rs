@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use reverb_core::app_store::{AppEditor, StoreError};
+use reverb_core::app_store::StoreError;
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;

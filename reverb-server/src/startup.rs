@@ -29,7 +29,7 @@ pub fn greeting(config: &Config, listening: SocketAddr, found: Found<'_>) -> Str
     if let (Some(app), Some((database, _))) = (found.made, found.database) {
         text += &format!(
             "There was no app, so here is one, kept in {}.\nPaste what you need:\n\n",
-            database.name()
+            database.name
         );
         text += &snippets(app, &Address::new(config, listening.port()));
         text += "\n";
@@ -44,7 +44,7 @@ pub fn greeting(config: &Config, listening: SocketAddr, found: Found<'_>) -> Str
         many => apps.push(format!("{} configured", many.len())),
     }
     if let Some((database, count)) = found.database {
-        apps.push(format!("{count} in {}", database.name()));
+        apps.push(format!("{count} in {}", database.name));
     }
     let id = match (config.apps.as_slice(), found.made) {
         ([app], _) | ([], Some(app)) => app.id.as_str(),

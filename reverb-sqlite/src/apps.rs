@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reverb_core::app_store::{
-    AppChanges, AppEditor, AppSettings, AppStore, Changed, Changes, CorruptApp, EditError,
+    AppChanges, AppEditor, AppRow, AppSettings, AppStore, Changed, Changes, CorruptApp, EditError,
     Interned, Keyring, LastUse, Listed, SecretUse, StoreError,
 };
 use reverb_core::protocol::{App, AppId, OldSecret, Secret};
+use rusqlite::Params;
 use rusqlite::{
     Connection, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
 };
@@ -53,6 +54,29 @@ impl SqliteApps {
             find.query_row([value], |row| shared.listed(row)).optional()
         });
         Ok(found.await?.transpose()?)
+    }
+
+    async fn select_rows(
+        &self,
+        clause: &'static str,
+        params: impl Params + Send + 'static,
+    ) -> Result<Vec<AppRow>, StoreError> {
+        let shared = self.shared.clone();
+        let rows = self.database.reader.run(move |connection| {
+            let sql = format!("SELECT {COLUMNS}, row, created, updated FROM apps WHERE {clause}");
+            let mut select = connection.prepare_cached(&sql)?;
+            let time =
+                |row: &Row<'_>, column| row.get::<_, i64>(column).map(|time| time.max(0) as u64);
+            let rows = select.query_map(params, |row| {
+                let number = row.get::<_, i64>("row")?.max(0) as u64;
+                let mut found = AppRow::new(number, shared.listed(row)?);
+                found.created = Some(time(row, "created")?);
+                found.updated = Some(time(row, "updated")?);
+                Ok(found)
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        });
+        rows.await
     }
 
     /// Does this as one transaction, which is rolled back if it fails.
@@ -171,6 +195,10 @@ impl Shared {
     }
 }
 
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// An id and a key belong to one app.
 fn is_free(
     connection: &Connection,
@@ -257,6 +285,22 @@ impl AppEditor for SqliteApps {
             list.collect::<Result<Vec<_>, _>>()
         });
         listed.await
+    }
+
+    async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError> {
+        let clause = "row > ?1 ORDER BY row LIMIT ?2";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.select_rows(clause, (number(after), most)).await
+    }
+
+    async fn row(&self, row: u64) -> Result<Option<AppRow>, StoreError> {
+        let found = self.select_rows("row = ?1", [number(row)]).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn row_of(&self, id: &str) -> Result<Option<AppRow>, StoreError> {
+        let found = self.select_rows("id = ?1", [id.to_owned()]).await?;
+        Ok(found.into_iter().next())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::{
-    AppChanges, AppEditor, AppStore, Changed, Changes, EditError, LastUse, Listed, SecretUse,
-    StoreError,
+    AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, EditError, LastUse, Listed,
+    SecretUse, StoreError,
 };
+use crate::clock::{Clock, SystemClock};
 use crate::protocol::{App, AppId};
 
 /// Apps in memory. Clones share them: keep one to change them while the hub runs.
@@ -40,11 +41,24 @@ pub struct MemoryApps {
 struct Apps {
     by_key: HashMap<String, Arc<App>>,
     by_id: BTreeMap<String, Arc<App>>,
-    /// When secrets were used last, by the app's id.
-    last_use: HashMap<String, LastUse>,
+    /// What else is kept, by the app's id.
+    kept: HashMap<String, Kept>,
+    /// The ids by number.
+    numbers: BTreeMap<u64, AppId>,
+    /// The latest number.
+    number: u64,
     revision: u64,
     /// The latest change of each app that was ever changed, the removed ones included.
     changed: BTreeMap<u64, AppId>,
+}
+
+/// What is kept of an app besides the app.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    number: u64,
+    created: u64,
+    updated: u64,
+    last_use: LastUse,
 }
 
 impl MemoryApps {
@@ -66,16 +80,49 @@ impl MemoryApps {
 }
 
 impl Apps {
+    /// Puts in an app that is not there.
     fn put(&mut self, app: Arc<App>) {
+        self.number += 1;
+        let now = SystemClock.unix_time().as_secs();
+        let kept = Kept {
+            number: self.number,
+            created: now,
+            updated: now,
+            last_use: LastUse::default(),
+        };
+        self.numbers.insert(kept.number, app.id.clone());
+        self.kept.insert(app.id.as_str().to_owned(), kept);
         self.by_key.insert(app.key.as_str().to_owned(), app.clone());
         self.by_id.insert(app.id.as_str().to_owned(), app);
+    }
+
+    /// Puts one in the place of another with the same id.
+    fn replace(&mut self, app: Arc<App>) {
+        let id = app.id.as_str();
+        let (Some(before), Some(kept)) = (self.by_id.get_mut(id), self.kept.get_mut(id)) else {
+            return;
+        };
+        kept.last_use = kept.last_use.carried_over(before, &app);
+        kept.updated = SystemClock.unix_time().as_secs();
+        self.by_key.remove(before.key.as_str());
+        self.by_key.insert(app.key.as_str().to_owned(), app.clone());
+        *before = app;
     }
 
     fn remove(&mut self, id: &str) -> Option<Arc<App>> {
         let app = self.by_id.remove(id)?;
         self.by_key.remove(app.key.as_str());
-        self.last_use.remove(id);
+        if let Some(kept) = self.kept.remove(id) {
+            self.numbers.remove(&kept.number);
+        }
         Some(app)
+    }
+
+    fn row(&self, id: &str) -> Option<AppRow> {
+        let (app, kept) = (self.by_id.get(id)?, self.kept.get(id)?);
+        let mut row = AppRow::new(kept.number, Ok(app.clone()));
+        (row.created, row.updated) = (Some(kept.created), Some(kept.updated));
+        Some(row)
     }
 
     /// One more change; the next revision.
@@ -136,6 +183,25 @@ impl AppEditor for MemoryApps {
         Ok(listed.take(most).map(|(_, app)| Ok(app.clone())).collect())
     }
 
+    async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError> {
+        let apps = self.shared.read();
+        let behind = apps.numbers.range(after.saturating_add(1)..);
+        let rows = behind
+            .take(most)
+            .filter_map(|(_, id)| apps.row(id.as_str()));
+        Ok(rows.collect())
+    }
+
+    async fn row(&self, number: u64) -> Result<Option<AppRow>, StoreError> {
+        let apps = self.shared.read();
+        let id = apps.numbers.get(&number);
+        Ok(id.and_then(|id| apps.row(id.as_str())))
+    }
+
+    async fn row_of(&self, id: &str) -> Result<Option<AppRow>, StoreError> {
+        Ok(self.shared.read().row(id))
+    }
+
     async fn count(&self) -> Result<u64, StoreError> {
         Ok(self.shared.read().by_id.len() as u64)
     }
@@ -171,14 +237,8 @@ impl AppEditor for MemoryApps {
         }
         apps.is_free(&app)?;
         app.revision = apps.change(&app.id);
-        let id = app.id.as_str().to_owned();
-        let last_use = apps.last_use.get(&id).copied().unwrap_or_default();
         let app = Arc::new(app);
-        if let Some(before) = apps.remove(&id) {
-            apps.last_use
-                .insert(id, last_use.carried_over(&before, &app));
-        }
-        apps.put(app.clone());
+        apps.replace(app.clone());
         Ok(app)
     }
 
@@ -191,12 +251,11 @@ impl AppEditor for MemoryApps {
     }
 
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
-        let mut apps = self.shared.write();
+        let apps = &mut *self.shared.write();
         for used in used {
             let id = used.app.as_str();
-            if let Some(app) = apps.by_id.get(id).cloned() {
-                let known = apps.last_use.entry(id.to_owned()).or_default();
-                *known = known.after(&app, used);
+            if let (Some(app), Some(kept)) = (apps.by_id.get(id), apps.kept.get_mut(id)) {
+                kept.last_use = kept.last_use.after(app, used);
             }
         }
         Ok(())
@@ -204,7 +263,6 @@ impl AppEditor for MemoryApps {
 
     async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
         let apps = self.shared.read();
-        let known = apps.last_use.get(id).copied().unwrap_or_default();
-        Ok(apps.by_id.contains_key(id).then_some(known))
+        Ok(apps.kept.get(id).map(|kept| kept.last_use))
     }
 }

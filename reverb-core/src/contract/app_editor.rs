@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app_store::{AppEditor, Changed, EditError, LastUse, SecretUse};
+use crate::app_store::{AppEditor, AppRow, Changed, EditError, LastUse, SecretUse};
 use crate::protocol::{
     App, AppId, ClientEvents, OldSecret, Origins, Secret, Webhook, WebhookEvent,
 };
@@ -195,6 +195,51 @@ pub async fn a_list_comes_in_pages_and_in_order(store: impl AppEditor) {
     }
     let expected: [&[&str]; 3] = [&["1", "10"], &["200", "30"], &["4"]];
     assert_eq!(pages, expected);
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+pub async fn a_number_stays_with_its_app_and_is_nobody_elses(store: impl AppEditor) {
+    for n in [3, 1, 2] {
+        created(&store, app(n)).await;
+    }
+    let rows = async |after, most| store.rows(after, most).await.expect("a page");
+    let all = rows(0, usize::MAX).await;
+    let id_of = |row: &AppRow| row.app.as_ref().expect("an app").id.to_string();
+    let listed: Vec<String> = all.iter().map(id_of).collect();
+    assert_eq!(
+        listed,
+        ["3", "1", "2"],
+        "in the order in which they were made"
+    );
+    assert!(all.is_sorted_by(|one, next| one.number < next.number));
+    let page = rows(all[0].number, 1).await;
+    assert_eq!((page.len(), id_of(&page[0])), (1, "1".to_owned()));
+    assert!(rows(all[2].number, 10).await.is_empty());
+    for row in &all {
+        let (created, updated) = (row.created.expect("known"), row.updated.expect("known"));
+        assert!(created > 1_700_000_000 && created <= updated, "{row:?}");
+        let found = store.row(row.number).await.expect("an answer");
+        assert_eq!(found.map(|found| id_of(&found)), Some(id_of(row)));
+        let found = store.row_of(&id_of(row)).await.expect("an answer");
+        assert_eq!(found.map(|found| found.number), Some(row.number));
+    }
+    for none in [0, u64::MAX] {
+        assert!(store.row(none).await.expect("an answer").is_none());
+        assert_eq!(rows(none, 10).await.len(), if none == 0 { 3 } else { 0 });
+    }
+    assert!(store.row_of("4").await.expect("an answer").is_none());
+
+    let mut first = App::clone(all[0].app.as_ref().expect("an app"));
+    first.name = "changed".to_owned();
+    store.save(first).await.expect("saved");
+    store.remove("2").await.expect("removed");
+    created(&store, app(2)).await;
+    let now = rows(0, usize::MAX).await;
+    assert_eq!(now[0].number, all[0].number);
+    assert!(
+        now[2].number > all[2].number,
+        "the app that has gone had another"
+    );
 }
 
 #[expect(missing_docs, reason = "the names say it")]

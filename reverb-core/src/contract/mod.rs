@@ -42,6 +42,7 @@ macro_rules! app_editor_contract {
             what_was_removed_is_gone_and_its_key_is_free,
             what_somebody_else_has_changed_is_not_overwritten,
             a_list_comes_in_pages_and_in_order,
+            a_number_stays_with_its_app_and_is_nobody_elses,
             every_change_is_told_once_in_order,
             the_last_use_of_a_secret_goes_with_it_and_is_no_change,
             an_app_that_stays_the_same_is_the_same,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reverb_core::app_store::{AppEditor, EditError, StoreError};
+use reverb_core::app_store::{EditError, StoreError};
 use reverb_core::protocol::App;
 
 use super::{Apps, Database, new_id, new_key, new_secret};

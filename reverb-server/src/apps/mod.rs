@@ -5,7 +5,7 @@ mod first;
 mod key;
 mod open;
 
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +14,6 @@ use reverb_core::app_store::{
     StoreError,
 };
 use reverb_core::protocol::App;
-use reverb_sqlite::SqliteApps;
 
 use crate::config::Config;
 
@@ -25,19 +24,19 @@ pub use self::open::{AppsError, exposed_key};
 /// The apps that are configured, which nothing changes while the server runs, and those in the database.
 ///
 /// One that is configured hides one in the database with the same id or key; [`Self::clashes`] names them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Apps {
     configured: MemoryApps,
     database: Option<Database>,
 }
 
 /// The apps in the database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     /// To look up, and to change.
-    pub apps: SqliteApps,
-    /// The file.
-    pub path: PathBuf,
+    pub apps: Arc<dyn AppEditor>,
+    /// The file, as messages name it.
+    pub name: String,
 }
 
 /// How many apps are looked at in one go.
@@ -122,7 +121,7 @@ impl Apps {
                     Err(error) => return Err(error),
                 };
                 let from = config.origin(&format!("app {id}"));
-                let file = database.path.display();
+                let file = &database.name;
                 clashes.push(format!(
                     "the app {id} of {from} has the {field} {value:?} of the app {other} in {file}, which is not reached by \
                      it: remove one of the two, or give it another {field}"
@@ -152,7 +151,7 @@ impl Database {
         match first {
             None => Ok(()),
             Some(corrupt) => Err(AppsError::Unreadable {
-                path: self.path.clone(),
+                name: self.name.clone(),
                 source: corrupt,
             }),
         }
@@ -184,10 +183,22 @@ impl Database {
         }
         Ok(page)
     }
+}
 
-    /// The file, as messages name it.
-    pub fn name(&self) -> std::path::Display<'_> {
-        Path::display(&self.path)
+impl fmt::Debug for Apps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Apps")
+            .field("configured", &self.configured)
+            .field("database", &self.database)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

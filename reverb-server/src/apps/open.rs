@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use reverb_core::app_store::{CorruptApp, StoreError};
 use reverb_sqlite::{OpenError, Sqlite};
@@ -43,12 +44,11 @@ pub enum AppsError {
     },
     /// The key is another one, or everything is stored wrongly.
     #[error(
-        "none of the apps in {} can be read: is secrets.key, or REVERB_ENCRYPTION_KEY, the one they were made with?",
-        path.display()
+        "none of the apps in {name} can be read: is secrets.key, or REVERB_ENCRYPTION_KEY, the one they were made with?"
     )]
     Unreadable {
         /// Which database.
-        path: PathBuf,
+        name: String,
         /// What is wrong with the first.
         #[source]
         source: CorruptApp,
@@ -89,8 +89,8 @@ pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
     };
     match Sqlite::open(&path) {
         Ok(database) => Ok(Database {
-            apps: database.apps(keyring),
-            path,
+            apps: Arc::new(database.apps(keyring)),
+            name: path.display().to_string(),
         }),
         Err(OpenError::File { source, .. }) => Err(AppsError::Folder { path, source }),
         Err(source) => Err(AppsError::Open { path, source }),

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reverb_core::app_store::{AppEditor, AppStore, CorruptApp, EditError, LastUse, StoreError};
+use reverb_core::app_store::{AppStore, CorruptApp, EditError, LastUse, StoreError};
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::{App, AppKey, InvalidApp, Secret};
 
@@ -98,7 +98,7 @@ impl Desk<'_> {
                     .map_or_else(|corrupt| corrupt.id.as_str(), |app| app.id.as_str());
                 lines.add(&Row {
                     app: listed.as_deref(),
-                    from: database.name().to_string(),
+                    from: database.name.clone(),
                     is_configured: false,
                     last_use: database.apps.last_use(id).await?.unwrap_or_default(),
                 });
@@ -129,7 +129,7 @@ impl Desk<'_> {
     fn row<'a>(&self, app: &'a App) -> Row<'a> {
         let is_configured = self.config.apps.iter().any(|other| other.id == app.id);
         let from = match self.apps.database() {
-            Some(database) if !is_configured => database.name().to_string(),
+            Some(database) if !is_configured => database.name.clone(),
             _ => self.config.origin(&format!("app {}", app.id)).to_owned(),
         };
         Row {
