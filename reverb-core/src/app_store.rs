@@ -113,6 +113,8 @@ pub struct CorruptApp {
     pub id: String,
     /// What is wrong with it; never its secret.
     pub reason: String,
+    /// Whether it is its secret that cannot be opened, as with a wrong key.
+    pub is_sealed: bool,
 }
 
 impl CorruptApp {
@@ -121,6 +123,15 @@ impl CorruptApp {
         Self {
             id: id.into(),
             reason: reason.into(),
+            is_sealed: false,
+        }
+    }
+
+    /// The app with this id, whose secret cannot be opened for this reason.
+    pub fn sealed(id: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            is_sealed: true,
+            ..Self::new(id, reason)
         }
     }
 }
@@ -345,6 +356,14 @@ pub enum EditError {
         read: u64,
         /// The revision it has now.
         now: u64,
+    },
+    /// The store has no room for such a value.
+    #[error("the {field} cannot be kept: {reason}")]
+    Unfit {
+        /// Of what.
+        field: &'static str,
+        /// Why, and what helps.
+        reason: String,
     },
     /// The store cannot take it.
     #[error(transparent)]

@@ -134,34 +134,30 @@ impl Shared {
         if let Some(app) = self.interned.get(&id, revision) {
             return Ok(Ok(app));
         }
-        Ok(match self.read(&id, revision, row) {
-            Ok(app) => Ok(self.interned.put(app)),
-            Err(reason) => Err(CorruptApp::new(id, reason)),
-        })
+        let read = self.read(&id, revision, row);
+        Ok(read.map(|app| self.interned.put(app)))
     }
 
-    fn read(&self, id: &str, revision: u64, row: &Row<'_>) -> Result<App, String> {
-        let text = |column| {
-            row.get::<_, String>(column)
-                .map_err(|error| error.to_string())
-        };
+    fn read(&self, id: &str, revision: u64, row: &Row<'_>) -> Result<App, CorruptApp> {
+        let wrong = |error: &dyn std::error::Error| CorruptApp::new(id, error.to_string());
+        let text = |column| row.get::<_, String>(column).map_err(|error| wrong(&error));
         let open = |sealed: String| {
             let opened = self.keyring.open(id, &sealed);
-            opened.map_err(|error| error.to_string())
+            opened.map_err(|error| CorruptApp::sealed(id, error.to_string()))
         };
-        let said = |error: &dyn std::error::Error| error.to_string();
         // Before its secret, which is sealed for the id.
-        AppId::new(id).map_err(|error| said(&error))?;
+        AppId::new(id).map_err(|error| wrong(&error))?;
         let mut app =
-            App::new(id, &text("key")?, &open(text("secret")?)?).map_err(|error| said(&error))?;
-        let old = row.get("old_secret").map_err(|error| said(&error))?;
-        let until = row.get("old_secret_until").map_err(|error| said(&error))?;
+            App::new(id, &text("key")?, &open(text("secret")?)?).map_err(|error| wrong(&error))?;
+        let old = row.get("old_secret").map_err(|error| wrong(&error))?;
+        let until = row.get("old_secret_until").map_err(|error| wrong(&error))?;
         if let (Some(old), Some(until)) = (old, until) {
-            let old = Secret::new(&open(old)?).map_err(|error| format!("old_secret: {error}"))?;
+            let old = Secret::new(&open(old)?).map_err(|error| wrong(&error))?;
             app.old_secret = Some(OldSecret::new(old, i64::max(until, 0) as u64));
         }
         let settings = AppSettings::parse(&text("settings")?);
-        let settings = settings.map_err(|error| format!("its settings: {error}"))?;
+        let settings =
+            settings.map_err(|error| CorruptApp::new(id, format!("its settings: {error}")))?;
         settings.apply_to(&mut app);
         app.revision = revision;
         Ok(app)

@@ -75,7 +75,14 @@ impl Shared {
             return Err(Close::OVER_CAPACITY);
         }
         let desk = self.directory.desk(&app);
-        let quota = desk.admit(app.max_connections).ok_or(Close::OVER_QUOTA)?;
+        let enforced = app.max_connections.filter(|_| app.enforce_max_connections);
+        let quota = desk.admit(enforced).ok_or(Close::OVER_QUOTA)?;
+        if let Some(max) = app.max_connections
+            && desk.connections() > max
+            && self.refusal_log.is_due(self.clock.now())
+        {
+            tracing::warn!(app = %app.id, max, "max_connections is exceeded, but not enforced for this app");
+        }
         Ok(Admitted {
             app,
             quota,

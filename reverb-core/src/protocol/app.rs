@@ -44,6 +44,9 @@ pub struct App {
     pub client_events: ClientEvents,
     /// Most connections at a time, close code 4004 beyond; `None`, the default, is no limit.
     pub max_connections: Option<u32>,
+    /// Whether [`Self::max_connections`] holds; true by default. Where it does not, going beyond it is only logged: a store
+    /// may hold numbers that nothing has enforced so far.
+    pub enforce_max_connections: bool,
     /// Whether subscribers hear how many they are, `pusher_internal:subscription_count`; false by default.
     pub subscription_count: bool,
     /// Whether users may watch others come and go; true by default.
@@ -84,6 +87,7 @@ impl App {
             allowed_origins: Origins::any(),
             client_events: ClientEvents::Members,
             max_connections: None,
+            enforce_max_connections: true,
             subscription_count: false,
             watchlist: true,
             force_tls: false,

@@ -144,7 +144,8 @@ impl Database {
             for listed in page {
                 match listed {
                     Ok(_) => return Ok(()),
-                    Err(corrupt) => first = first.or(Some(corrupt)),
+                    Err(corrupt) if corrupt.is_sealed => first = first.or(Some(corrupt)),
+                    Err(_) => {}
                 }
             }
         }

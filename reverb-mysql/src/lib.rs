@@ -1,0 +1,5 @@
+//! Apps.
+
+mod laravel;
+
+pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
