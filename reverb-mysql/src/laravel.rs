@@ -93,6 +93,18 @@ impl LaravelKeys {
     }
 }
 
+impl LaravelKeys {
+    /// Whether this is a payload, whoever has made it.
+    pub(crate) fn is_payload(stored: &str) -> bool {
+        payload(stored).is_some()
+    }
+
+    /// Whether this was encrypted with the key that encrypts now.
+    pub(crate) fn is_current(&self, stored: &str) -> bool {
+        payload(stored).is_some_and(|payload| is_signed(&self.keys[0], &payload))
+    }
+}
+
 fn payload(stored: &str) -> Option<Payload> {
     let json = BASE64.decode(stored.trim().as_bytes()).ok()?;
     serde_json::from_slice(&json).ok()

@@ -1,5 +1,39 @@
-//! Apps.
+//! Apps of Reverb Pusher in MySQL (8.0 or later) or MariaDB (10.6 or later), for several servers that share them.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use reverb_core::app_store::{AppEditor, Keyring};
+//! use reverb_core::hub::Hub;
+//! use reverb_core::protocol::App;
+//! use reverb_mysql::{MySql, Secrets};
+//!
+//! let keyring = Keyring::parse(&std::env::var("REVERB_ENCRYPTION_KEY")?)?;
+//! let database = MySql::open("mysql://reverb:password@127.0.0.1:3306/reverb").await?;
+//! let apps = database.apps(Secrets::Sealed(keyring));
+//! apps.create(App::new("1001", "app-key", "app-secret")?).await?;
+//! let hub = Hub::builder(apps.clone()).changes(apps).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The database of the PHP product
+//! Apps stand in the table `reverb_apps` of the PHP product that this server replaces, and are written so that it can still
+//! read them; with [`Secrets::Laravel`] their secrets too. What that table has no place for, second secrets and limits among
+//! it, stands in tables of our own, which begin with `rp_`. Both may be in use at the same time: every edit that
+//! the PHP panel makes, or somebody with SQL, is found by a hash over each row.
+//!
+//! Tested with MariaDB 10.11. What is used is the same in MySQL 8, but has not been run there.
 
+mod adopt;
+mod apps;
+mod database;
+mod kept;
 mod laravel;
+mod migrate;
+mod row;
+mod secrets;
 
+pub use apps::{EnforceMaxConnections, MySqlApps};
+pub use database::{MySql, OpenError};
 pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
+pub use secrets::Secrets;

@@ -115,6 +115,12 @@ impl Keyring {
         opened.ok_or(SealedWrongly::Broken)
     }
 
+    /// Whether this was sealed, by whatever key.
+    #[must_use]
+    pub fn is_sealed(stored: &str) -> bool {
+        stored.starts_with(SEALED)
+    }
+
     /// Whether this was sealed by the key that seals now.
     #[must_use]
     pub fn is_current(&self, stored: &str) -> bool {

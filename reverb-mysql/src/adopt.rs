@@ -1,0 +1,163 @@
+//! Edits that others have made in `reverb_apps`, a panel or somebody with SQL: they are found by the hash of each row, and
+//! numbered like our own.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Transaction, TxOpts};
+
+use crate::database::Failed;
+use crate::row::{AppColumns, COLUMNS, FROM, HASH};
+use crate::secrets::Secrets;
+
+/// Of so many changes removals are remembered.
+pub(crate) const REMEMBERED: u64 = 10_000;
+
+/// Numbers what others have changed since anybody looked. Any node may do it; one does.
+pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets) -> Result<(), Failed> {
+    if !is_something_new(conn).await? {
+        return Ok(());
+    }
+    let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+    let mut revision = lock(&mut transaction).await?;
+    adopt_locked(&mut transaction, &mut revision, secrets).await?;
+    unlock(&mut transaction, revision).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Takes the revision, and with it the right to change apps: nobody else has it until the transaction ends. So
+/// numbers are given in the order in which changes become visible.
+pub(crate) async fn lock(transaction: &mut Transaction<'_>) -> Result<u64, Failed> {
+    let revision = transaction.query_first("SELECT n FROM rp_revision WHERE one = 1 FOR UPDATE");
+    Ok(revision.await?.unwrap_or_default())
+}
+
+pub(crate) async fn unlock(transaction: &mut Transaction<'_>, revision: u64) -> Result<(), Failed> {
+    let set = "UPDATE rp_revision SET n = ? WHERE one = 1";
+    Ok(transaction.exec_drop(set, (revision,)).await?)
+}
+
+async fn is_something_new(conn: &mut Conn) -> Result<bool, Failed> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {FROM} WHERE x.row_id IS NULL OR x.hash <> {HASH})
+             OR EXISTS (SELECT 1 FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id WHERE a.id IS NULL)"
+    );
+    let is_new: Option<bool> = conn.query_first(sql).await?;
+    Ok(is_new == Some(true))
+}
+
+/// The same, for who has the lock.
+pub(crate) async fn adopt_locked(
+    transaction: &mut Transaction<'_>,
+    revision: &mut u64,
+    secrets: &Secrets,
+) -> Result<(), Failed> {
+    forget_removed(transaction, revision).await?;
+    let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH}");
+    let changed: Vec<u64> = transaction.query(sql).await?;
+    for row_id in changed {
+        adopt_changed(transaction, revision, row_id, secrets).await?;
+    }
+    take_in_new(transaction, revision).await
+}
+
+async fn forget_removed(
+    transaction: &mut Transaction<'_>,
+    revision: &mut u64,
+) -> Result<(), Failed> {
+    let sql = "SELECT x.row_id, x.app_id FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id WHERE a.id IS NULL";
+    let removed: Vec<(u64, String)> = transaction.query(sql).await?;
+    for (row_id, app_id) in removed {
+        *revision += 1;
+        note_removed(transaction, *revision, &app_id).await?;
+        transaction
+            .exec_drop("DELETE FROM rp_apps WHERE row_id = ?", (row_id,))
+            .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn note_removed(
+    transaction: &mut Transaction<'_>,
+    revision: u64,
+    app_id: &str,
+) -> Result<(), Failed> {
+    let note = "REPLACE INTO rp_removed_apps (app_id, revision) VALUES (?, ?)";
+    transaction.exec_drop(note, (app_id, revision)).await?;
+    let forget = "DELETE FROM rp_removed_apps WHERE revision < ?";
+    let oldest = revision.saturating_sub(REMEMBERED);
+    Ok(transaction.exec_drop(forget, (oldest,)).await?)
+}
+
+/// All of them with one number: a table of the PHP product that is opened for the first time has nothing else.
+async fn take_in_new(transaction: &mut Transaction<'_>, revision: &mut u64) -> Result<(), Failed> {
+    let insert = format!(
+        "INSERT INTO rp_apps (row_id, app_id, hash, secret, revision)
+         SELECT a.id, a.app_id, {HASH}, a.app_secret, ? FROM {FROM} WHERE x.row_id IS NULL"
+    );
+    transaction.exec_drop(insert, (*revision + 1,)).await?;
+    if transaction.affected_rows() > 0 {
+        *revision += 1;
+        let back = "DELETE r FROM rp_removed_apps r JOIN reverb_apps a ON a.app_id = r.app_id";
+        transaction.query_drop(back).await?;
+    }
+    Ok(())
+}
+
+async fn adopt_changed(
+    transaction: &mut Transaction<'_>,
+    revision: &mut u64,
+    row_id: u64,
+    secrets: &Secrets,
+) -> Result<(), Failed> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE a.id = ? FOR UPDATE");
+    let Some(row) = transaction.exec_first(sql, (row_id,)).await? else {
+        return Ok(());
+    };
+    let row = AppColumns::take(row);
+    *revision += 1;
+    let seen = transaction.exec_first("SELECT app_id FROM rp_apps WHERE row_id = ?", (row_id,));
+    let seen: String = seen.await?.unwrap_or_default();
+    let has_other_id = seen != row.app_id;
+    if has_other_id {
+        note_removed(transaction, *revision, &seen).await?;
+    }
+    if !is_same_secret(&row, secrets) {
+        // Replaced without overlap, as whoever has done it expects.
+        let forget =
+            "UPDATE rp_apps SET old_secret = NULL, old_secret_until = NULL, old_secret_used = NULL,
+                          secret_used = NULL WHERE row_id = ?";
+        transaction.exec_drop(forget, (row_id,)).await?;
+        if has_other_id {
+            // Older servers give the number of a removed row to the next one: this is another app.
+            let forget = "UPDATE rp_apps SET settings = NULL, unlimited_at = NULL, edited_here = 0 WHERE row_id = ?";
+            transaction.exec_drop(forget, (row_id,)).await?;
+        }
+    }
+    see(transaction, *revision, row_id).await
+}
+
+/// Whether the secret is still the one that was seen last, perhaps encrypted anew.
+fn is_same_secret(row: &AppColumns, secrets: &Secrets) -> bool {
+    row.seen_secret.as_ref().is_some_and(|seen| {
+        let read = |stored: &str| secrets.read(&row.app_id, stored);
+        *seen == row.app_secret
+            || matches!((read(seen), read(&row.app_secret)), (Ok(seen), Ok(now)) if seen == now)
+    })
+}
+
+/// Notes that this row is known as it is now.
+pub(crate) async fn see(
+    transaction: &mut Transaction<'_>,
+    revision: u64,
+    row_id: u64,
+) -> Result<(), Failed> {
+    let note = format!(
+        "INSERT INTO rp_apps (row_id, app_id, hash, secret, revision)
+         SELECT a.id, a.app_id, {HASH}, a.app_secret, ? FROM reverb_apps a WHERE a.id = ?
+         ON DUPLICATE KEY UPDATE app_id = VALUES(app_id), hash = VALUES(hash), secret = VALUES(secret),
+             revision = VALUES(revision)"
+    );
+    transaction.exec_drop(note, (revision, row_id)).await?;
+    let back =
+        "DELETE r FROM rp_removed_apps r JOIN reverb_apps a ON a.app_id = r.app_id WHERE a.id = ?";
+    Ok(transaction.exec_drop(back, (row_id,)).await?)
+}

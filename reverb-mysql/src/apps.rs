@@ -1,0 +1,430 @@
+//! [`MySqlApps`]: apps in the tables of the PHP product, and in ours beside them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Params, Row, Transaction, TxOpts};
+use reverb_core::app_store::{
+    AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, CorruptApp, EditError, Interned,
+    LastUse, Listed, SecretUse, StoreError,
+};
+use reverb_core::protocol::{App, AppId};
+
+use crate::adopt::{self, REMEMBERED};
+use crate::database::{Failed, MySql, patiently};
+use crate::kept::{Kept, read_use, write_use};
+use crate::row::{AppColumns, COLUMNS, FROM, HASH};
+use crate::secrets::Secrets;
+
+/// The apps in a database. Clones share it.
+///
+/// What the table `reverb_apps` has no place for stands in `rp_apps`, by the number of the row. Edits that others make in
+/// `reverb_apps` are found within one look of whoever asks for changes.
+#[derive(Clone, Debug)]
+pub struct MySqlApps {
+    database: MySql,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    secrets: Secrets,
+    enforce: EnforceMaxConnections,
+    interned: Interned,
+}
+
+/// Whether `max_connections` of a row holds. The PHP product has the number, and never enforced it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EnforceMaxConnections {
+    /// For apps that were made or changed here; going beyond that of another one is logged.
+    #[default]
+    Auto,
+    /// For all.
+    Always,
+}
+
+/// So often an edit is tried that the database has broken off for another one.
+const ATTEMPTS: usize = 3;
+
+impl MySqlApps {
+    pub(crate) fn new(database: MySql, secrets: Secrets) -> Self {
+        let shared = Arc::new(Shared {
+            secrets,
+            enforce: EnforceMaxConnections::default(),
+            interned: Interned::default(),
+        });
+        Self { database, shared }
+    }
+
+    /// The same apps, whose `max_connections` hold as this says.
+    #[must_use]
+    pub fn enforce(self, enforce: EnforceMaxConnections) -> Self {
+        let shared = Shared {
+            secrets: self.shared.secrets.clone(),
+            enforce,
+            interned: Interned::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            ..self
+        }
+    }
+
+    async fn find(
+        &self,
+        column: &'static str,
+        value: &str,
+    ) -> Result<Option<Arc<App>>, StoreError> {
+        let clause = format!("a.{column} = ?");
+        let rows = patiently(async {
+            let mut conn = self.database.conn().await?;
+            self.select(&mut conn, &clause, (value,)).await
+        });
+        // The table may take upper and lower case, and blanks at the end, for the same.
+        let is_it = |row: &AppColumns| match column {
+            "app_key" => row.app_key == value,
+            _ => row.app_id == value,
+        };
+        let row = rows.await?.into_iter().find(is_it);
+        Ok(row.map(|row| self.shared.listed(&row)).transpose()?)
+    }
+
+    /// The rows for which this holds, once everything that others have done to them is numbered.
+    async fn select(
+        &self,
+        conn: &mut Conn,
+        clause: &str,
+        params: impl Into<Params> + Send,
+    ) -> Result<Vec<AppColumns>, Failed> {
+        let sql =
+            format!("SELECT {COLUMNS}, x.hash <=> {HASH} AS is_seen FROM {FROM} WHERE {clause}");
+        let params = params.into();
+        let mut rows: Vec<Row> = conn.exec(&*sql, params.clone()).await?;
+        if rows.iter().any(|row| row.get("is_seen") != Some(true)) {
+            adopt::adopt(conn, &self.shared.secrets).await?;
+            rows = conn.exec(&*sql, params).await?;
+        }
+        Ok(rows.into_iter().map(AppColumns::take).collect())
+    }
+
+    /// Changes an app; returns the number of the change.
+    async fn edit(&self, edit: Edit<'_>) -> Result<u64, EditError> {
+        let mut attempt = 1;
+        loop {
+            match patiently(self.edit_once(edit)).await {
+                Err(Failed::Database(error)) if is_deadlock(&error) && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
+                edited => return Ok(edited?),
+            }
+        }
+    }
+
+    async fn edit_once(&self, edit: Edit<'_>) -> Result<u64, Failed> {
+        let mut conn = self.database.conn().await?;
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let mut revision = adopt::lock(&mut transaction).await?;
+        adopt::adopt_locked(&mut transaction, &mut revision, &self.shared.secrets).await?;
+        revision += 1;
+        match edit {
+            Edit::Create(app) => self.insert(&mut transaction, app, revision).await?,
+            Edit::Save(app) => self.update(&mut transaction, app, revision).await?,
+            Edit::Remove(id) => remove(&mut transaction, id, revision).await?,
+        }
+        adopt::unlock(&mut transaction, revision).await?;
+        transaction.commit().await?;
+        Ok(revision)
+    }
+}
+
+/// A change of an app.
+#[derive(Clone, Copy)]
+enum Edit<'a> {
+    Create(&'a App),
+    Save(&'a App),
+    Remove(&'a str),
+}
+
+/// Whether another transaction was in the way: nothing has happened, and trying again helps.
+fn is_deadlock(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if error.code == 1213)
+}
+
+impl Shared {
+    fn listed(&self, row: &AppColumns) -> Listed {
+        if let Some(app) = self.interned.get(&row.app_id, row.revision) {
+            return Ok(app);
+        }
+        let app = row.app(&self.secrets, self.enforce)?;
+        Ok(self.interned.put(app))
+    }
+
+    fn app_row(&self, row: &AppColumns) -> AppRow {
+        let mut listed = AppRow::new(row.row_id, self.listed(row));
+        (listed.created, listed.updated) = (row.created, row.updated);
+        listed
+    }
+}
+
+#[async_trait]
+impl AppStore for MySqlApps {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.find("app_key", key).await
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.find("app_id", id).await
+    }
+}
+
+#[async_trait]
+impl AppChanges for MySqlApps {
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        let changes = patiently(async {
+            let mut conn = self.database.conn().await?;
+            adopt::adopt(&mut conn, &self.shared.secrets).await?;
+            // One view of both tables: what is not seen now has a higher number than the one that is.
+            let mut view = conn.start_transaction(TxOpts::default()).await?;
+            let now: Option<u64> = view
+                .query_first("SELECT n FROM rp_revision WHERE one = 1")
+                .await?;
+            let now = now.unwrap_or_default();
+            let changed: Vec<String> = match now.checked_sub(revision) {
+                Some(0) => Vec::new(),
+                Some(1..=REMEMBERED) => {
+                    let sql = "SELECT app_id FROM rp_apps WHERE revision > ?
+                               UNION ALL SELECT app_id FROM rp_removed_apps WHERE revision > ?";
+                    view.exec(sql, (revision, revision)).await?
+                }
+                // A later one than there is: the database is not the one that was asked before.
+                _ => return Ok(Changes::new(now, Changed::Any)),
+            };
+            view.commit().await?;
+            let changed = changed.iter().filter_map(|id| AppId::new(id).ok());
+            Ok(Changes::new(now, Changed::These(changed.collect())))
+        });
+        Ok(changes.await?)
+    }
+}
+
+#[async_trait]
+impl AppEditor for MySqlApps {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
+        let rows = patiently(async {
+            let mut conn = self.database.conn().await?;
+            let clause = "? IS NULL OR a.app_id COLLATE utf8mb4_bin > ?
+                          ORDER BY a.app_id COLLATE utf8mb4_bin LIMIT ?";
+            self.select(&mut conn, clause, (after, after, limit(most)))
+                .await
+        });
+        Ok(rows
+            .await?
+            .iter()
+            .map(|row| self.shared.listed(row))
+            .collect())
+    }
+
+    async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError> {
+        let rows = patiently(async {
+            let mut conn = self.database.conn().await?;
+            let clause = "a.id > ? ORDER BY a.id LIMIT ?";
+            self.select(&mut conn, clause, (after, limit(most))).await
+        });
+        Ok(rows
+            .await?
+            .iter()
+            .map(|row| self.shared.app_row(row))
+            .collect())
+    }
+
+    async fn row(&self, number: u64) -> Result<Option<AppRow>, StoreError> {
+        let rows = patiently(async {
+            let mut conn = self.database.conn().await?;
+            self.select(&mut conn, "a.id = ?", (number,)).await
+        });
+        Ok(rows.await?.first().map(|row| self.shared.app_row(row)))
+    }
+
+    async fn row_of(&self, id: &str) -> Result<Option<AppRow>, StoreError> {
+        let rows = patiently(async {
+            let mut conn = self.database.conn().await?;
+            self.select(&mut conn, "a.app_id = ?", (id,)).await
+        });
+        let row = rows.await?.into_iter().find(|row| row.app_id == id);
+        Ok(row.map(|row| self.shared.app_row(&row)))
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let count = patiently(async {
+            let mut conn = self.database.conn().await?;
+            let count: Option<u64> = conn.query_first("SELECT COUNT(*) FROM reverb_apps").await?;
+            Ok(count.unwrap_or_default())
+        });
+        Ok(count.await?)
+    }
+
+    async fn create(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        app.revision = self.edit(Edit::Create(&app)).await?;
+        app.enforce_max_connections = true;
+        Ok(self.shared.interned.put(app))
+    }
+
+    async fn save(&self, mut app: App) -> Result<Arc<App>, EditError> {
+        app.revision = self.edit(Edit::Save(&app)).await?;
+        app.enforce_max_connections = true;
+        Ok(self.shared.interned.put(app))
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), EditError> {
+        self.edit(Edit::Remove(id)).await.map(|_| ())
+    }
+
+    async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        let recorded = patiently(async {
+            let mut conn = self.database.conn().await?;
+            for used in used {
+                let id = used.app.as_str();
+                let rows = self.select(&mut conn, "a.app_id = ?", (id,)).await?;
+                let Some(row) = rows.iter().find(|row| row.app_id == id) else {
+                    continue;
+                };
+                let Ok(app) = self.shared.listed(row) else {
+                    continue;
+                };
+                let known = read_use(&mut conn, row.row_id).await?;
+                let now = known.after(&app, used);
+                if now != known {
+                    write_use(&mut conn, row.row_id, now).await?;
+                }
+            }
+            Ok(())
+        });
+        Ok(recorded.await?)
+    }
+
+    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
+        let known = patiently(async {
+            let mut conn = self.database.conn().await?;
+            let rows = self.select(&mut conn, "a.app_id = ?", (id,)).await?;
+            match rows.iter().find(|row| row.app_id == id) {
+                Some(row) => read_use(&mut conn, row.row_id).await.map(Some),
+                None => Ok(None),
+            }
+        });
+        Ok(known.await?)
+    }
+}
+
+impl MySqlApps {
+    async fn insert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        app: &App,
+        revision: u64,
+    ) -> Result<(), Failed> {
+        const INSERT: &str = "INSERT INTO reverb_apps
+            (name, app_id, app_key, app_secret, description, is_active, max_connections, allowed_origins, created_at, updated_at)
+            VALUES (:name, :id, :key, :secret, :description, :active, :max, :origins, UTC_TIMESTAMP(), UTC_TIMESTAMP())";
+        let kept = Kept::of(app, None, &self.shared.secrets)?;
+        is_free(transaction, "id", app.id.as_str(), 0).await?;
+        is_free(transaction, "key", app.key.as_str(), 0).await?;
+        kept.check_room(transaction).await?;
+        transaction.exec_drop(INSERT, kept.columns(app)).await?;
+        let row_id = transaction.last_insert_id().unwrap_or_default();
+        adopt::see(transaction, revision, row_id).await?;
+        kept.write_beside(transaction, row_id, LastUse::default())
+            .await
+    }
+
+    async fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        app: &App,
+        revision: u64,
+    ) -> Result<(), Failed> {
+        const UPDATE: &str = "UPDATE reverb_apps SET name = :name, app_key = :key, app_secret = :secret,
+            description = :description, is_active = :active, max_connections = :max, allowed_origins = :origins,
+            updated_at = UTC_TIMESTAMP() WHERE app_id = :id";
+        let (row, before) = self.lock_row(transaction, app.id.as_str()).await?;
+        if row.revision != app.revision {
+            return Err(Failed::Refused(EditError::Outdated {
+                id: app.id.to_string(),
+                read: app.revision,
+                now: row.revision,
+            }));
+        }
+        is_free(transaction, "key", app.key.as_str(), row.row_id).await?;
+        let kept = Kept::of(app, Some((&row, &before)), &self.shared.secrets)?;
+        kept.check_room(transaction).await?;
+        let used = read_use(transaction, row.row_id).await?;
+        transaction.exec_drop(UPDATE, kept.columns(app)).await?;
+        adopt::see(transaction, revision, row.row_id).await?;
+        kept.write_beside(transaction, row.row_id, used.carried_over(&before, app))
+            .await
+    }
+
+    /// The row of this app, and the app in it, which nobody else changes until the transaction ends.
+    async fn lock_row(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: &str,
+    ) -> Result<(AppColumns, App), Failed> {
+        let sql = format!(
+            "SELECT {COLUMNS}, x.hash <=> {HASH} AS is_seen FROM {FROM} WHERE a.app_id = ? FOR UPDATE"
+        );
+        let rows: Vec<Row> = transaction.exec(sql, (id,)).await?;
+        let rows = rows
+            .into_iter()
+            .map(|row| (row.get("is_seen") == Some(true), AppColumns::take(row)));
+        let found = rows.into_iter().find(|(_, row)| row.app_id == id);
+        let (is_seen, mut row) = found.ok_or_else(|| EditError::Missing(id.to_owned()))?;
+        if !is_seen {
+            // Changed by somebody else in this very moment: it will have another number.
+            row.revision += 1;
+        }
+        let app = row.app(&self.shared.secrets, self.shared.enforce);
+        let app = app.map_err(|corrupt: CorruptApp| StoreError::from(corrupt))?;
+        Ok((row, app))
+    }
+}
+
+async fn remove(transaction: &mut Transaction<'_>, id: &str, revision: u64) -> Result<(), Failed> {
+    let row_id = "SELECT id FROM reverb_apps WHERE app_id = ? AND CAST(app_id AS BINARY) = CAST(? AS BINARY)";
+    let row_id: Option<u64> = transaction.exec_first(row_id, (id, id)).await?;
+    let row_id = row_id.ok_or_else(|| EditError::Missing(id.to_owned()))?;
+    transaction
+        .exec_drop("DELETE FROM reverb_apps WHERE id = ?", (row_id,))
+        .await?;
+    transaction
+        .exec_drop("DELETE FROM rp_apps WHERE row_id = ?", (row_id,))
+        .await?;
+    adopt::note_removed(transaction, revision, id).await
+}
+
+/// An id and a key belong to one app.
+async fn is_free(
+    transaction: &mut Transaction<'_>,
+    field: &'static str,
+    value: &str,
+    row_id: u64,
+) -> Result<(), Failed> {
+    let sql =
+        format!("SELECT EXISTS (SELECT 1 FROM reverb_apps WHERE app_{field} = ? AND id <> ?)");
+    let is_taken: Option<bool> = transaction.exec_first(sql, (value, row_id)).await?;
+    match is_taken {
+        Some(true) => Err(Failed::Refused(EditError::Taken {
+            field,
+            value: value.to_owned(),
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// The largest number that SQL takes here.
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,206 @@
+//! [`MySql`]: the database, by a pool of connections.
+
+use std::fmt;
+use std::time::Duration;
+
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use reverb_core::app_store::StoreError;
+
+use crate::secrets::Secrets;
+use crate::{MySqlApps, migrate};
+
+/// A database, MySQL from 8.0 or MariaDB from 10.6. Clones share its connections.
+///
+/// The time zone and the SQL mode of its sessions are left as the server has them: the PHP product does so too, and would
+/// read other times than were written.
+#[derive(Clone)]
+pub struct MySql {
+    pool: Pool,
+    name: String,
+}
+
+/// Most connections at a time.
+const MOST: usize = 8;
+/// How long one that is not used is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long it is waited for a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long anybody waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl MySql {
+    /// Connects, and brings our tables up to date. The database itself must be there.
+    ///
+    /// `mysql://user:password@host:3306/database`; with `?require_ssl=true` by TLS, whose certificate is checked against
+    /// the authorities of Mozilla. Escape what is special in a URL: `%40` is `@`.
+    ///
+    /// # Errors
+    /// The URL is none, the database cannot be reached or changed, or a newer version has changed its tables.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let database = Self::connect(url)?;
+        let migrated = tokio::time::timeout(migrate::PATIENCE, async {
+            let mut conn = database.conn().await?;
+            migrate::migrate(&mut conn).await
+        });
+        migrated.await.map_err(|_| OpenError::TooSlow)??;
+        Ok(database)
+    }
+
+    fn connect(url: &str) -> Result<Self, OpenError> {
+        // What is wrong with it must not show the password.
+        let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
+        let database = opts.db_name().filter(|name| !name.is_empty());
+        let database = database.ok_or_else(|| OpenError::Url("it names no database".to_owned()))?;
+        let name = format!(
+            "mysql://{}:{}/{database}",
+            opts.ip_or_hostname(),
+            opts.tcp_port()
+        );
+        let pool = PoolOpts::new()
+            .with_constraints(PoolConstraints::new(1, MOST).expect("1 is not more"))
+            .with_inactive_connection_ttl(IDLE);
+        let opts = OptsBuilder::from_opts(opts)
+            .pool_opts(pool)
+            // An UPDATE says how many rows it has found, also where they were so already.
+            .client_found_rows(true)
+            .prefer_socket(false)
+            .tcp_nodelay(true);
+        Ok(Self {
+            pool: Pool::new(opts),
+            name,
+        })
+    }
+
+    /// The apps in it, whose secrets are kept so.
+    #[must_use]
+    pub fn apps(&self, secrets: Secrets) -> MySqlApps {
+        MySqlApps::new(self.clone(), secrets)
+    }
+
+    /// Host, port and database, as messages name it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Closes the connections, once nobody uses them any more.
+    pub async fn close(self) {
+        let _ = self.pool.disconnect().await;
+    }
+
+    /// A connection, if there is one in time.
+    pub(crate) async fn conn(&self) -> Result<Conn, Failed> {
+        match tokio::time::timeout(CONNECT, self.pool.get_conn()).await {
+            Ok(conn) => Ok(conn?),
+            Err(late) => Err(StoreError::Unavailable(Box::new(late)).into()),
+        }
+    }
+}
+
+/// What this comes to, if it does in time.
+pub(crate) async fn patiently<T>(
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late)).into()))
+}
+
+/// Why something has not happened.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The database says no, or nothing.
+    Database(mysql_async::Error),
+    /// It was not to happen.
+    Refused(reverb_core::app_store::EditError),
+}
+
+impl From<mysql_async::Error> for Failed {
+    fn from(error: mysql_async::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<reverb_core::app_store::EditError> for Failed {
+    fn from(error: reverb_core::app_store::EditError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Failed> for reverb_core::app_store::EditError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Database(error) => StoreError::Unavailable(Box::new(error)).into(),
+            Failed::Refused(error) => error,
+        }
+    }
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        use reverb_core::app_store::EditError;
+
+        match EditError::from(failed) {
+            EditError::Store(error) => error,
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+impl fmt::Debug for MySql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MySql")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The address is none.
+    #[error("this is no address of a database, mysql://user:password@host:3306/database: {0}")]
+    Url(String),
+    /// It cannot be reached, or does not let us.
+    #[error("the database does not do what it should")]
+    Database(#[from] mysql_async::Error),
+    /// There was no connection in time.
+    #[error(transparent)]
+    Store(StoreError),
+    /// Somebody else changes its tables, or it is overloaded.
+    #[error("the database has not got ready within a minute")]
+    TooSlow,
+    /// A newer version has changed its tables.
+    #[error(
+        "a newer version of reverb has changed the database ({name}, the version here knows {known} steps): use that one, or a backup from before"
+    )]
+    Newer {
+        /// The first step that is not known here.
+        name: String,
+        /// How many are.
+        known: usize,
+    },
+    /// A step of its making was another one than here.
+    #[error(
+        "the database was made by another build of reverb: its step {name} is not the one here"
+    )]
+    Different {
+        /// Which.
+        name: String,
+    },
+}
+
+impl From<Failed> for OpenError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Database(error) => Self::Database(error),
+            refused @ Failed::Refused(_) => Self::Store(refused.into()),
+        }
+    }
+}
