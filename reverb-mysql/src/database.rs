@@ -77,6 +77,19 @@ impl MySql {
         MySqlApps::new(self.clone(), secrets)
     }
 
+    /// Makes `app_secret` of `reverb_apps` a TEXT where it is shorter, as later versions of the PHP product have it. Returns
+    /// whether there was anything to do.
+    ///
+    /// # Errors
+    /// The database does not do it.
+    pub async fn widen_secrets(&self) -> Result<bool, OpenError> {
+        let widened = tokio::time::timeout(migrate::PATIENCE, async {
+            let mut conn = self.conn().await?;
+            migrate::widen_secrets(&mut conn).await
+        });
+        widened.await.map_err(|_| OpenError::TooSlow)?
+    }
+
     /// Host, port and database, as messages name it.
     #[must_use]
     pub fn name(&self) -> &str {

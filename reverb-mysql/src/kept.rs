@@ -6,6 +6,7 @@ use reverb_core::app_store::{AppSettings, EditError, LastUse};
 use reverb_core::protocol::App;
 
 use crate::database::Failed;
+use crate::migrate::room_for_secrets;
 use crate::row::AppColumns;
 use crate::secrets::Secrets;
 
@@ -79,20 +80,15 @@ impl Kept {
 
     /// Refuses a secret that the column would cut off: it was shorter in older versions of the PHP product.
     pub(crate) async fn check_room(&self, transaction: &mut Transaction<'_>) -> Result<(), Failed> {
-        let sql = "SELECT CHARACTER_MAXIMUM_LENGTH FROM information_schema.columns
-                   WHERE table_schema = DATABASE() AND table_name = 'reverb_apps' AND column_name = 'app_secret'";
-        let room: Option<Option<u64>> = transaction.query_first(sql).await?;
-        match room.flatten() {
-            Some(room) if (self.secret.len() as u64) > room => {
-                Err(Failed::Refused(EditError::Unfit {
-                    field: "secret",
-                    reason: format!(
-                        "encrypted it has {} characters, but the column app_secret has room for {room}: \
+        match room_for_secrets(transaction).await? {
+            room if (self.secret.len() as u64) > room => Err(Failed::Refused(EditError::Unfit {
+                field: "secret",
+                reason: format!(
+                    "encrypted it has {} characters, but the column app_secret has room for {room}: \
                      reverb-server migrate --widen-secrets makes it a TEXT",
-                        self.secret.len()
-                    ),
-                }))
-            }
+                    self.secret.len()
+                ),
+            })),
             _ => Ok(()),
         }
     }

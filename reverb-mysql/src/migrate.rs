@@ -85,6 +85,25 @@ async fn take_steps(conn: &mut Conn) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// How many characters fit into the column of secrets.
+pub(crate) async fn room_for_secrets(conn: &mut impl Queryable) -> Result<u64, mysql_async::Error> {
+    let sql = "SELECT CHARACTER_MAXIMUM_LENGTH FROM information_schema.columns
+               WHERE table_schema = DATABASE() AND table_name = 'reverb_apps' AND column_name = 'app_secret'";
+    let room: Option<Option<u64>> = conn.query_first(sql).await?;
+    Ok(room.flatten().unwrap_or(u64::MAX))
+}
+
+/// What the product's own migration of May 2026 does.
+pub(crate) async fn widen_secrets(conn: &mut Conn) -> Result<bool, OpenError> {
+    const TEXT: u64 = 65_535;
+    if room_for_secrets(conn).await? >= TEXT {
+        return Ok(false);
+    }
+    let widen = "ALTER TABLE reverb_apps MODIFY app_secret TEXT NOT NULL";
+    conn.query_drop(widen).await?;
+    Ok(true)
+}
+
 async fn is_noted(conn: &mut Conn) -> Result<bool, OpenError> {
     let sql = "SELECT COUNT(*) FROM information_schema.tables
                WHERE table_schema = DATABASE() AND table_name = 'rp_migrations'";
