@@ -8,10 +8,7 @@ use reverb_core::app_store::{
     Interned, Keyring, LastUse, Listed, SecretUse, StoreError,
 };
 use reverb_core::protocol::{App, AppId, OldSecret, Secret};
-use rusqlite::Params;
-use rusqlite::{
-    Connection, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
-};
+use rusqlite::{Connection, OptionalExtension, Params, Row, named_params};
 
 use crate::Sqlite;
 
@@ -82,37 +79,18 @@ impl SqliteApps {
     /// Does this as one transaction, which is rolled back if it fails.
     async fn edit<T: Send + 'static>(
         &self,
-        edit: impl FnOnce(&Transaction<'_>, &Shared) -> Result<T, Failed> + Send + 'static,
+        edit: impl FnOnce(&Connection, &Shared) -> Result<T, Failed> + Send + 'static,
     ) -> Result<T, EditError> {
         let shared = self.shared.clone();
-        let edited = self.database.writer.run(move |connection| {
-            // Locked from the start: what is read here is what will be changed.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            match edit(&transaction, &shared) {
-                Ok(done) => {
-                    transaction.commit()?;
-                    Ok(Ok(done))
-                }
-                Err(Failed::Sqlite(error)) => Err(error),
-                Err(Failed::Refused(error)) => Ok(Err(error)),
-            }
-        });
+        let edited = self
+            .database
+            .writer
+            .edit(move |connection| edit(connection, &shared));
         edited.await?
     }
 }
 
-/// Why an edit has not happened.
-enum Failed {
-    Sqlite(rusqlite::Error),
-    Refused(EditError),
-}
-
-impl From<rusqlite::Error> for Failed {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
+type Failed = crate::worker::Failed<EditError>;
 
 impl From<EditError> for Failed {
     fn from(error: EditError) -> Self {
@@ -311,10 +289,10 @@ impl AppEditor for SqliteApps {
         const INSERT: &str =
             "INSERT INTO apps (id, key, secret, old_secret, old_secret_until, settings)
              VALUES (:id, :key, :secret, :old_secret, :old_secret_until, :settings)";
-        let created = self.edit(move |transaction, shared| {
-            is_free(transaction, "id", app.id.as_str(), "")?;
-            is_free(transaction, "key", app.key.as_str(), "")?;
-            shared.write(transaction, INSERT, &mut app)?;
+        let created = self.edit(move |connection, shared| {
+            is_free(connection, "id", app.id.as_str(), "")?;
+            is_free(connection, "key", app.key.as_str(), "")?;
+            shared.write(connection, INSERT, &mut app)?;
             Ok(app)
         });
         Ok(self.shared.interned.put(created.await?))
@@ -324,9 +302,9 @@ impl AppEditor for SqliteApps {
         const UPDATE: &str =
             "UPDATE apps SET key = :key, secret = :secret, old_secret = :old_secret,
              old_secret_until = :old_secret_until, settings = :settings WHERE id = :id";
-        let saved = self.edit(move |transaction, shared| {
+        let saved = self.edit(move |connection, shared| {
             let id = app.id.as_str();
-            let before = shared.find(transaction, id)?;
+            let before = shared.find(connection, id)?;
             let before = before.ok_or_else(|| EditError::Missing(id.to_owned()))??;
             if before.revision != app.revision {
                 return Err(Failed::Refused(EditError::Outdated {
@@ -335,11 +313,11 @@ impl AppEditor for SqliteApps {
                     now: before.revision,
                 }));
             }
-            is_free(transaction, "key", app.key.as_str(), id)?;
-            let used = last_use(transaction, id)?.unwrap_or_default();
-            shared.write(transaction, UPDATE, &mut app)?;
+            is_free(connection, "key", app.key.as_str(), id)?;
+            let used = last_use(connection, id)?.unwrap_or_default();
+            shared.write(connection, UPDATE, &mut app)?;
             note_use(
-                transaction,
+                connection,
                 app.id.as_str(),
                 used.carried_over(&before, &app),
             )?;
@@ -350,8 +328,8 @@ impl AppEditor for SqliteApps {
 
     async fn remove(&self, id: &str) -> Result<(), EditError> {
         let id = id.to_owned();
-        self.edit(move |transaction, _| {
-            match transaction.execute("DELETE FROM apps WHERE id = ?", [&id])? {
+        self.edit(move |connection, _| {
+            match connection.execute("DELETE FROM apps WHERE id = ?", [&id])? {
                 0 => Err(EditError::Missing(id).into()),
                 _ => Ok(()),
             }
@@ -364,15 +342,15 @@ impl AppEditor for SqliteApps {
             return Ok(());
         }
         let used = used.to_vec();
-        let recorded = self.edit(move |transaction, shared| {
+        let recorded = self.edit(move |connection, shared| {
             for used in &used {
                 let id = used.app.as_str();
                 if let (Some(Ok(app)), Some(known)) =
-                    (shared.find(transaction, id)?, last_use(transaction, id)?)
+                    (shared.find(connection, id)?, last_use(connection, id)?)
                 {
                     let now = known.after(&app, used);
                     if now != known {
-                        note_use(transaction, id, now)?;
+                        note_use(connection, id, now)?;
                     }
                 }
             }

@@ -10,7 +10,7 @@ use reverb_core::app_store::Keyring;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::worker::Worker;
-use crate::{SqliteApps, migrate};
+use crate::{SqliteApps, SqliteQueue, migrate};
 
 /// An open database. Clones share it, and the last one closes it.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ pub struct Sqlite {
 const BUSY: Duration = Duration::from_secs(2);
 /// Beyond this the log of changes is cut back when it has been taken over into the file.
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
+
+/// More than there are: each is prepared once.
+const STATEMENTS: usize = 64;
 
 impl Sqlite {
     /// Opens this file, or makes it (mode 0600), and brings its tables up to date. The folder must be there.
@@ -43,6 +46,7 @@ impl Sqlite {
         let mut writer =
             Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
         writer.busy_timeout(BUSY)?;
+        writer.set_prepared_statement_cache_capacity(STATEMENTS);
         writer.pragma_update(None, "trusted_schema", false)?;
         writer.pragma_update(None, "synchronous", "FULL")?;
         writer.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
@@ -63,6 +67,19 @@ impl Sqlite {
     #[must_use]
     pub fn apps(&self, keyring: Keyring) -> SqliteApps {
         SqliteApps::new(self.clone(), keyring)
+    }
+
+    /// The queue in it, for 100,000 jobs.
+    #[must_use]
+    pub fn queue(&self) -> SqliteQueue {
+        self.queue_with_limit(100_000)
+    }
+
+    /// The queue in it, for so many jobs, and as many dead letters. A file has one queue: the limit is that of whoever
+    /// pushes, and those who have it open should agree.
+    #[must_use]
+    pub fn queue_with_limit(&self, limit: usize) -> SqliteQueue {
+        SqliteQueue::new(self.clone(), limit)
     }
 }
 

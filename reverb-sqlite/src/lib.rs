@@ -1,6 +1,6 @@
-//! Apps of Reverb Pusher in one SQLite file: what a server without a database server keeps them in.
+//! Apps and the queue of Reverb Pusher in one SQLite file: what a server without a database server keeps them in.
 //!
-//! [`Sqlite`] is the open file; [`SqliteApps`] are the apps in it. Both are cheap to clone.
+//! [`Sqlite`] is the open file; [`SqliteApps`] are the apps in it, and [`SqliteQueue`] is the queue. All are cheap to clone.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -13,17 +13,26 @@
 //! use reverb_sqlite::Sqlite;
 //!
 //! let keyring = Keyring::parse(&Keyring::generate())?; // keep the key: without it no secret can be read
-//! let apps = Sqlite::open(&path)?.apps(keyring);
+//! let database = Sqlite::open(&path)?;
+//! let apps = database.apps(keyring);
 //! apps.create(App::new("1001", "app-key", "app-secret")?).await?;
 //! let hub = Hub::builder(apps.clone()).changes(apps).build()?;
 //! # drop(hub);
+//!
+//! use std::time::Duration;
+//! use reverb_core::queue::{Job, Queue};
+//!
+//! let queue = database.queue();
+//! queue.push(Job::new("mail", "ada@example.com")?, Duration::ZERO).await?;
+//! let leased = queue.lease(&["mail"], Duration::from_secs(60)).await?.expect("a job");
+//! queue.finish(&leased).await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! The file is in WAL mode with `synchronous = FULL`: what was answered has been written through to the disk. Other
-//! processes may read and write it meanwhile, as a command line does, on the same machine. Its rows may also be
-//! changed by hand: triggers number every change, so that it is in force within a second.
+//! processes may read and write it meanwhile, as a command line or a worker does, on the same machine. Its rows may also be
+//! changed by hand: triggers number every change of an app, so that it is in force within a second, and count the jobs.
 //!
 //! Two threads do the work, one that writes and one that reads; each has a bounded queue, and nobody waits longer than
 //! five seconds for either.
@@ -31,7 +40,9 @@
 mod apps;
 mod database;
 mod migrate;
+mod queue;
 mod worker;
 
 pub use apps::SqliteApps;
 pub use database::{OpenError, Sqlite};
+pub use queue::SqliteQueue;

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Every step there ever was, in order.
-const STEPS: [Step; 1] = [Step::new(
-    "001_apps",
-    include_str!("../migrations/001_apps.sql"),
-)];
+const STEPS: [Step; 2] = [
+    Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
+    Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
+];
 
 /// Marks a file as ours: the letters "RvPu".
 const APPLICATION: i64 = 0x5276_5075;
@@ -105,10 +105,16 @@ mod tests {
     /// What has been published must not change: a file that took the step would be refused.
     #[test]
     fn the_steps_are_as_they_were_published() {
-        let published = [(
-            "001_apps",
-            "abecc120097d78799687f142048c6e53f66a70279548792bc01c81d681b58999",
-        )];
+        let published = [
+            (
+                "001_apps",
+                "abecc120097d78799687f142048c6e53f66a70279548792bc01c81d681b58999",
+            ),
+            (
+                "002_queue",
+                "f38d6f150986ab78d62e547e87f4c36eb56bdbf70c3baaffcf91cfbffaecd4f1",
+            ),
+        ];
         let steps = STEPS.iter().map(|step| (step.name, step.checksum()));
         assert!(steps.eq(published.map(|(name, sum)| (name, sum.to_owned()))));
     }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use reverb_core::app_store::StoreError;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 /// Ends when the last handle has gone.
@@ -57,6 +57,39 @@ impl Worker {
         };
         let answer = tokio::time::timeout(PATIENCE, in_turn).await;
         answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
+    }
+
+    /// Does this as one transaction, which is rolled back if it fails.
+    pub(crate) async fn edit<T: Send + 'static, E: Send + 'static>(
+        &self,
+        edit: impl FnOnce(&Connection) -> Result<T, Failed<E>> + Send + 'static,
+    ) -> Result<Result<T, E>, StoreError> {
+        self.run(move |connection| {
+            // Locked from the start: what is read here is what will be changed.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            match edit(&transaction) {
+                Ok(done) => {
+                    transaction.commit()?;
+                    Ok(Ok(done))
+                }
+                Err(Failed::Sqlite(error)) => Err(error),
+                Err(Failed::Refused(error)) => Ok(Err(error)),
+            }
+        })
+        .await
+    }
+}
+
+/// Why an edit has not happened.
+pub(crate) enum Failed<E> {
+    Sqlite(rusqlite::Error),
+    Refused(E),
+}
+
+impl<E> From<rusqlite::Error> for Failed<E> {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
     }
 }
 

@@ -1,17 +1,39 @@
 //! What every adapter promises.
 
-use reverb_core::app_store::{AppEditor, Keyring};
-use reverb_sqlite::{Sqlite, SqliteApps};
+use std::path::PathBuf;
 
-/// The apps of a new file. Its folder is deleted at once: files that are open need no name.
-async fn apps() -> SqliteApps {
+use reverb_core::app_store::{AppEditor, Keyring};
+use reverb_core::queue::Queue;
+use reverb_sqlite::{Sqlite, SqliteApps, SqliteQueue};
+use tempfile::TempDir;
+
+/// Where a new file may be. The folder is deleted at the end of the function that asks, with the file open in it: files
+/// that are open need no name. Before that it asks something, since only then both connections have opened everything.
+fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("reverb.sqlite3");
+    (folder, path)
+}
+
+async fn apps() -> SqliteApps {
+    let (_folder, path) = folder();
     let keyring = Keyring::parse(&Keyring::generate()).expect("a key");
     let apps = Sqlite::open(&path).expect("a database").apps(keyring);
-    // Only with the first question both connections have opened everything.
     apps.list(None, 1).await.expect("a list");
     apps
 }
 
-reverb_core::app_editor_contract!(apps());
+async fn queue() -> SqliteQueue {
+    let (_folder, path) = folder();
+    let queue = Sqlite::open(&path).expect("a database").queue();
+    queue.counts().await.expect("counts");
+    queue
+}
+
+mod of_apps {
+    reverb_core::app_editor_contract!(super::apps());
+}
+
+mod of_the_queue {
+    reverb_core::queue_contract!(super::queue());
+}

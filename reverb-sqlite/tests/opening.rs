@@ -69,7 +69,7 @@ fn many_who_open_a_new_file_at_once_all_get_it() {
     let steps: i64 = connection
         .query_row("SELECT count(*) FROM migrations", (), |row| row.get(0))
         .expect("a number");
-    assert_eq!(steps, 1, "each step was taken once");
+    assert_eq!(steps, 2, "each step was taken once");
 }
 
 #[tokio::test]
