@@ -90,7 +90,7 @@ impl SqliteApps {
     }
 }
 
-type Failed = crate::worker::Failed<EditError>;
+type Failed = crate::writer::Failed<EditError>;
 
 impl From<EditError> for Failed {
     fn from(error: EditError) -> Self {
@@ -141,10 +141,16 @@ impl Shared {
         Ok(app)
     }
 
+    /// The app with this id, for an edit. It is not shared with anybody: another edit of the same transaction may have
+    /// written it, and its revision goes to somebody else if that is not committed.
     fn find(&self, connection: &Connection, id: &str) -> rusqlite::Result<Option<Listed>> {
         let sql = format!("SELECT {COLUMNS} FROM apps WHERE id = ?");
         let mut find = connection.prepare_cached(&sql)?;
-        find.query_row([id], |row| self.listed(row)).optional()
+        let found = find.query_row([id], |row| {
+            let revision = row.get::<_, i64>("revision")? as u64;
+            Ok(self.read(id, revision, row).map(Arc::new))
+        });
+        found.optional()
     }
 
     /// Writes an app into its row, and gives it its revision. It is nobody else's before that is committed.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use reverb_core::app_store::Keyring;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::worker::Worker;
+use crate::reader::{self, Reader};
+use crate::writer::{self, Writer};
 use crate::{SqliteApps, SqliteQueue, migrate};
 
 /// An open database. Clones share it, and the last one closes it.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
-    pub(crate) writer: Worker,
-    pub(crate) reader: Worker,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
 }
 
 /// How long it is waited for another process that writes.
@@ -58,8 +59,8 @@ impl Sqlite {
         reader.busy_timeout(BUSY)?;
         reader.pragma_update(None, "trusted_schema", false)?;
         Ok(Self {
-            writer: Worker::start("sqlite-writer", writer).map_err(failed)?,
-            reader: Worker::start("sqlite-reader", reader).map_err(failed)?,
+            writer: writer::start(writer).map_err(failed)?,
+            reader: reader::start(reader).map_err(failed)?,
         })
     }
 

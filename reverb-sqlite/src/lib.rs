@@ -35,13 +35,16 @@
 //! changed by hand: triggers number every change of an app, so that it is in force within a second, and count the jobs.
 //!
 //! Two threads do the work, one that writes and one that reads; each has a bounded queue, and nobody waits longer than
-//! five seconds for either.
+//! five seconds for either. What waits to be written shares a transaction, so that many who write at a time do not wait for
+//! the disk one by one.
 
 mod apps;
 mod database;
 mod migrate;
 mod queue;
+mod reader;
 mod worker;
+mod writer;
 
 pub use apps::SqliteApps;
 pub use database::{OpenError, Sqlite};

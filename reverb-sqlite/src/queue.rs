@@ -8,7 +8,7 @@ use reverb_core::queue::{Counts, DeadJob, Job, JobId, Leased, Queue, QueueError}
 
 use self::table::Table;
 use crate::Sqlite;
-use crate::worker::Failed;
+use crate::writer::Failed;
 
 mod row;
 mod table;

@@ -1,55 +1,58 @@
 //! [`Worker`]: a thread with a connection of its own, which works off what it is given, in order.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::thread;
 use std::time::Duration;
 
 use reverb_core::app_store::StoreError;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 /// Ends when the last handle has gone.
-#[derive(Clone, Debug)]
-pub(crate) struct Worker {
-    work: mpsc::Sender<Work>,
+pub(crate) struct Worker<W> {
+    work: mpsc::Sender<W>,
 }
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+impl<W> Clone for Worker<W> {
+    fn clone(&self) -> Self {
+        let work = self.work.clone();
+        Self { work }
+    }
+}
+
+impl<W> fmt::Debug for Worker<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
 
 /// Most that waits for its turn. Whoever comes then waits outside, within its own patience.
 const QUEUE: usize = 1024;
 /// How long anybody waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Worker {
-    pub(crate) fn start(name: &str, mut connection: Connection) -> std::io::Result<Self> {
-        let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
+/// Where an answer goes.
+pub(crate) type Done<T> = oneshot::Sender<Result<T, StoreError>>;
+
+impl<W: Send + 'static> Worker<W> {
+    /// A thread that serves what comes until nothing can come any more.
+    pub(crate) fn start(
+        name: &str,
+        mut connection: Connection,
+        serve: fn(&mut Connection, mpsc::Receiver<W>),
+    ) -> std::io::Result<Self> {
+        let (work, queue) = mpsc::channel(QUEUE);
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || {
-                while let Some(work) = queue.blocking_recv() {
-                    work(&mut connection);
-                }
-            })?;
+            .spawn(move || serve(&mut connection, queue))?;
         Ok(Self { work })
     }
 
     /// Has this done. Who goes away before its turn comes has nothing done; after that it is done all the same.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+    pub(crate) async fn ask<T>(&self, work: impl FnOnce(Done<T>) -> W) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
-        let work: Work = Box::new(move |connection| {
-            if done.is_closed() {
-                return;
-            }
-            // A transaction that is unwound is rolled back, so that the connection is as good as before.
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| work(connection)));
-            let result = result.map_err(|_| StoreError::Unavailable("it panicked".into()));
-            let result = result.and_then(|done| done.map_err(unavailable));
-            let _ = done.send(result);
-        });
+        let work = work(done);
         let in_turn = async {
             let gone = || StoreError::Unavailable("its thread has ended".into());
             self.work.send(work).await.map_err(|_| gone())?;
@@ -58,39 +61,13 @@ impl Worker {
         let answer = tokio::time::timeout(PATIENCE, in_turn).await;
         answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
     }
-
-    /// Does this as one transaction, which is rolled back if it fails.
-    pub(crate) async fn edit<T: Send + 'static, E: Send + 'static>(
-        &self,
-        edit: impl FnOnce(&Connection) -> Result<T, Failed<E>> + Send + 'static,
-    ) -> Result<Result<T, E>, StoreError> {
-        self.run(move |connection| {
-            // Locked from the start: what is read here is what will be changed.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            match edit(&transaction) {
-                Ok(done) => {
-                    transaction.commit()?;
-                    Ok(Ok(done))
-                }
-                Err(Failed::Sqlite(error)) => Err(error),
-                Err(Failed::Refused(error)) => Ok(Err(error)),
-            }
-        })
-        .await
-    }
 }
 
-/// Why an edit has not happened.
-pub(crate) enum Failed<E> {
-    Sqlite(rusqlite::Error),
-    Refused(E),
-}
-
-impl<E> From<rusqlite::Error> for Failed<E> {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
+/// A panic in what was asked is an answer too, and the thread goes on.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, StoreError> {
+    // What a transaction or savepoint has begun is rolled back, so that the connection is as good as before.
+    let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+    result.map_err(|_| StoreError::Unavailable("it panicked".into()))
 }
 
 pub(crate) fn unavailable(error: rusqlite::Error) -> StoreError {

@@ -20,8 +20,8 @@ pub(super) fn leased(row: &Row<'_>) -> rusqlite::Result<Result<Leased, String>> 
     );
     let read = || {
         let max_attempts = u32::try_from(most).ok().filter(|most| *most > 0);
-        let max_attempts =
-            max_attempts.ok_or_else(|| format!("its max_attempts are {most}, not 1 or more"))?;
+        let max_attempts = max_attempts
+            .ok_or_else(|| format!("its max_attempts are {most}, not from 1 to {}", u32::MAX))?;
         let attempt = attempts.checked_add(1).and_then(|n| u32::try_from(n).ok());
         let attempt = attempt.filter(|n| *n > 0 && *n <= max_attempts);
         let attempt =

@@ -6,7 +6,7 @@ use reverb_core::queue::{Counts, DeadJob, Job, JobId, Leased, QueueError, WENT_A
 use rusqlite::{Connection, OptionalExtension, Params, named_params};
 
 use super::row;
-use crate::worker::Failed;
+use crate::writer::Failed;
 
 /// The rows within one transaction, at one moment.
 pub(super) struct Table<'a> {
