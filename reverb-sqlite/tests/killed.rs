@@ -119,7 +119,10 @@ async fn no_job_is_lost_when_workers_are_killed_a_hundred_times() {
         worker.kill();
     }
     // The rest is for somebody who lives on.
+    let start = SystemClock.now();
     while queue.counts().await.expect("counts") != Default::default() {
+        let waited = SystemClock.now() - start;
+        assert!(waited < Duration::from_secs(60), "a job does not come");
         if !work(&queue, folder).await {
             thread::sleep(LEASE / 5);
         }

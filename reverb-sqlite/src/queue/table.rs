@@ -1,4 +1,5 @@
-//! [`Table`]: what is done with rows. Every statement finds them by an index, but that of the counts.
+//! [`Table`]: what is done with rows. Every statement finds them by their id or by the index that it names, so that none
+//! reads everything, whatever SQLite thinks of the table; the counts read an index from end to end.
 
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ impl<'a> Table<'a> {
     /// Whether [`sweep`](Self::sweep) would find nothing to do.
     pub(super) fn is_swept(&self) -> rusqlite::Result<bool> {
         let mut found = self.connection.prepare_cached(
-            "SELECT 1 FROM jobs WHERE state IN ('waiting', 'leased') AND since > :now
+            "SELECT 1 FROM jobs INDEXED BY jobs_since
+             WHERE state IN ('waiting', 'leased') AND since > :now
              UNION ALL
              SELECT 1 FROM jobs INDEXED BY jobs_last
              WHERE state = 'leased' AND attempts >= max_attempts AND due <= :now",
@@ -73,23 +75,20 @@ impl<'a> Table<'a> {
         // A time that was set in the future was set before the clock was put back, nobody knows how long before. It
         // begins again: it is not shorter than it should be, and not longer than twice. What was set before the clock
         // was ahead is right again by itself.
-        let begin_again =
-            "UPDATE jobs SET due = :now + min(max(due - since, 0), :longest), since = :now
+        let begin_again = "UPDATE jobs INDEXED BY jobs_since
+             SET due = :now + min(max(due - since, 0), :longest), since = :now
              WHERE state IN ('waiting', 'leased') AND since > :now";
         let times = named_params! { ":now": self.now, ":longest": millis(LONGEST) };
         self.change(begin_again, times)?;
         // Leases that ran out earlier than on the last attempt stay as they are: due, and still good for who comes late.
-        let last =
-            "UPDATE jobs INDEXED BY jobs_last SET state = 'dead', since = :now, reason = :reason
+        let last = "UPDATE jobs INDEXED BY jobs_last
+             SET state = 'dead', since = :now, reason = :reason
              WHERE state = 'leased' AND attempts >= max_attempts AND due <= :now";
-        if self.change(
-            last,
-            named_params! { ":now": self.now, ":reason": WENT_AWAY },
-        )? > 0
-        {
-            self.drop_oldest()?;
+        let died = named_params! { ":now": self.now, ":reason": WENT_AWAY };
+        match self.change(last, died)? {
+            0 => Ok(()),
+            _ => self.drop_oldest(),
         }
-        Ok(())
     }
 
     /// Keeps dead letters within the limit.
@@ -100,7 +99,8 @@ impl<'a> Table<'a> {
         }
         let mut dropped = self.connection.prepare_cached(
             "DELETE FROM jobs WHERE id IN
-               (SELECT id FROM jobs WHERE state = 'dead' ORDER BY since, id LIMIT ?)
+               (SELECT id FROM jobs INDEXED BY jobs_since WHERE state = 'dead'
+                ORDER BY since, id LIMIT ?)
              RETURNING id, kind",
         )?;
         let mut dropped = dropped.query([over as i64])?;
@@ -153,13 +153,14 @@ impl<'a> Table<'a> {
         let place = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         if kinds.is_empty() {
             let mut any = self.connection.prepare_cached(
-                "SELECT due, id FROM jobs WHERE state <> 'dead' AND due <= ? ORDER BY due, id LIMIT 1",
+                "SELECT due, id FROM jobs INDEXED BY jobs_due WHERE state <> 'dead' AND due <= ?
+                 ORDER BY due, id LIMIT 1",
             )?;
             let first: Option<(i64, i64)> = any.query_row([self.now], place).optional()?;
             return Ok(first.map(|(_, id)| JobId::new(id)));
         }
         let mut of_kind = self.connection.prepare_cached(
-            "SELECT due, id FROM jobs WHERE state <> 'dead' AND kind = ? AND due <= ?
+            "SELECT due, id FROM jobs INDEXED BY jobs_kind WHERE state <> 'dead' AND kind = ? AND due <= ?
              ORDER BY due, id LIMIT 1",
         )?;
         let mut first: Option<(i64, i64)> = None;
@@ -275,7 +276,10 @@ impl<'a> Table<'a> {
                 "DELETE FROM jobs WHERE id = ? AND state = 'dead'",
                 [id.get()],
             )?,
-            None => self.change("DELETE FROM jobs WHERE state = 'dead'", ())?,
+            None => self.change(
+                "DELETE FROM jobs INDEXED BY jobs_dead WHERE state = 'dead'",
+                (),
+            )?,
         };
         Ok(purged as u64)
     }
@@ -302,5 +306,23 @@ impl<'a> Table<'a> {
         counts.dead = self.size("dead")?;
         counts.oldest = first.map(|due| Duration::from_millis(self.now.saturating_sub(due) as u64));
         Ok(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_shorter_than_it_was_wished() {
+        assert_eq!(millis(Duration::ZERO), 0);
+        // The moment it is counted from may be nearly a millisecond later than it says.
+        assert_eq!(millis(Duration::from_nanos(1)), 2);
+        assert_eq!(millis(Duration::from_millis(1)), 2);
+        assert_eq!(millis(Duration::from_micros(1001)), 3);
+        let century = 100 * 365 * 24 * 60 * 60 * 1000;
+        for long in [LONGEST, LONGEST * 2, Duration::MAX] {
+            assert_eq!(millis(long), century + 1);
+        }
     }
 }
