@@ -368,7 +368,8 @@ async fn what_we_write_can_be_read_there() {
 
     let new = App::new("app-9", "key-9", "secret-of-app-9").expect("an app");
     apps.create(new).await.expect("created");
-    let row: Option<(String, Option<String>, bool, i64, Option<String>)> = php
+    type Written = (String, Option<String>, bool, i64, Option<String>);
+    let row: Option<Written> = php
         .conn
         .query_first("SELECT name, description, is_active, max_connections, allowed_origins FROM reverb_apps WHERE app_id = 'app-9'")
         .await
