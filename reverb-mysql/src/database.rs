@@ -1,9 +1,11 @@
 //! [`MySql`]: the database, by a pool of connections.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
 use reverb_core::app_store::StoreError;
 
 use crate::secrets::Secrets;
@@ -32,7 +34,8 @@ impl MySql {
     /// Connects, and brings our tables up to date. The database itself must be there.
     ///
     /// `mysql://user:password@host:3306/database`; with `?require_ssl=true` by TLS, whose certificate is checked against
-    /// the authorities of Mozilla. Escape what is special in a URL: `%40` is `@`.
+    /// the authorities of Mozilla, with `?ssl_ca=/path/to/ca.pem` against that one alone. Escape what is special in a URL:
+    /// `%40` is `@`.
     ///
     /// # Errors
     /// The URL is none, the database cannot be reached or changed, or a newer version has changed its tables.
@@ -46,13 +49,19 @@ impl MySql {
         Ok(database)
     }
 
+    /// Whether this is an address of a database, as [`Self::open`] takes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the password.
+    pub fn check(url: &str) -> Result<(), OpenError> {
+        options(url).map(|_| ())
+    }
+
     fn connect(url: &str) -> Result<Self, OpenError> {
-        // What is wrong with it must not show the password.
-        let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
-        let database = opts.db_name().filter(|name| !name.is_empty());
-        let database = database.ok_or_else(|| OpenError::Url("it names no database".to_owned()))?;
+        let (opts, ssl) = options(url)?;
+        let name = opts.db_name().unwrap_or_default();
         let name = format!(
-            "mysql://{}:{}/{database}",
+            "mysql://{}:{}/{name}",
             opts.ip_or_hostname(),
             opts.tcp_port()
         );
@@ -65,6 +74,10 @@ impl MySql {
             .client_found_rows(true)
             .prefer_socket(false)
             .tcp_nodelay(true);
+        let opts = match ssl {
+            Some(ssl) => opts.ssl_opts(ssl),
+            None => opts,
+        };
         Ok(Self {
             pool: Pool::new(opts),
             name,
@@ -90,6 +103,19 @@ impl MySql {
         widened.await.map_err(|_| OpenError::TooSlow)?
     }
 
+    /// Whether there is no app in it.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    pub async fn is_without_apps(&self) -> Result<bool, OpenError> {
+        let asked = patiently(async {
+            let sql = "SELECT EXISTS (SELECT 1 FROM reverb_apps)";
+            let has_some: Option<bool> = self.conn().await?.query_first(sql).await?;
+            Ok(has_some == Some(false))
+        });
+        Ok(asked.await?)
+    }
+
     /// Host, port and database, as messages name it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -108,6 +134,45 @@ impl MySql {
             Err(late) => Err(StoreError::Unavailable(Box::new(late)).into()),
         }
     }
+}
+
+/// What a URL says, and the authority that it names.
+fn options(url: &str) -> Result<(Opts, Option<SslOpts>), OpenError> {
+    // The driver does not know `ssl_ca`.
+    let (rest, query) = url.split_once('?').unwrap_or((url, ""));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let (ca, others): (Vec<&str>, Vec<&str>) = pairs.partition(|pair| pair.starts_with("ssl_ca="));
+    let url = match others.is_empty() {
+        true => rest.to_owned(),
+        false => format!("{rest}?{}", others.join("&")),
+    };
+    // What is wrong must not show the password.
+    let opts = Opts::from_url(&url).map_err(|error| OpenError::Url(error.to_string()))?;
+    if opts.db_name().is_none_or(str::is_empty) {
+        return Err(OpenError::Url("it names no database".to_owned()));
+    }
+    let ca = ca.first().and_then(|pair| pair.strip_prefix("ssl_ca="));
+    let ssl = ca.map(|ca| {
+        let path = PathBuf::from(decoded(ca));
+        let ssl = opts.ssl_opts().cloned().unwrap_or_default();
+        ssl.with_root_certs(vec![path.into()])
+            .with_disable_built_in_roots(true)
+    });
+    Ok((opts, ssl))
+}
+
+/// Without percent escapes.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = (*first == b'%').then(|| after.get(..2)).flatten();
+        let byte =
+            escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What this comes to, if it does in time.

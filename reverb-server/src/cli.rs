@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use reverb_core::protocol::{ClientEvents, Webhook};
 
+use crate::config::Said;
+
 /// In 80 columns, so that it wraps nowhere.
 const AFTER_HELP: &str = "\
 Examples:
@@ -20,6 +22,15 @@ Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_SERVER_HOST, REVERB_SERVER_PORT     same as --host and --port
   REVERB_SERVER_PATH                         prefix in front of /app and /apps
   REVERB_CONFIG, REVERB_DATA_DIR             same as --config and --data-dir
+  REVERB_DATABASE_URL                        same as --database-url: keeps apps in
+                                             MySQL or MariaDB; laravel takes
+                                             that of the PHP product, by DB_HOST,
+                                             DB_PORT, DB_DATABASE, DB_USERNAME,
+                                             DB_PASSWORD, DB_SOCKET or DB_URL
+  REVERB_ENFORCE_MAX_CONNECTIONS             auto (default), or true: also for
+                                             apps that only PHP has written
+  APP_KEY, APP_PREVIOUS_KEYS                 of the PHP product: secrets in that
+                                             database are kept with them
   REVERB_ENCRYPTION_KEY                      seals secrets in the database;
                                              default: secrets.key beside it
   REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is
@@ -199,7 +210,7 @@ pub struct Flags {
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = crate::config::values::host)]
     pub host: Option<String>,
-    /// Port to listen on; 0 for any free one [default: 8080]
+    /// Port to listen on; 0: any free one [default: 8080]
     #[arg(long, global = true)]
     pub port: Option<u16>,
     /// Configuration file, in TOML [default: none]
@@ -208,6 +219,9 @@ pub struct Flags {
     /// Where the database with the apps is [default: data]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+    /// mysql://user:password@host/database, or laravel [default: none]
+    #[arg(long, global = true, value_name = "URL", value_parser = crate::config::said)]
+    pub database_url: Option<Said>,
     /// Read this file instead of .env in the working folder
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<PathBuf>,

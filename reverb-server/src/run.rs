@@ -134,7 +134,7 @@ async fn look_after(hub: &Hub, database: Option<&Database>) {
     let Some(database) = database else {
         return std::future::pending().await;
     };
-    database.name_corrupt().await;
+    database.name_oddities().await;
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     minutes.tick().await;
     loop {

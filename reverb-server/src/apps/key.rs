@@ -47,8 +47,8 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("secrets.key")
 }
 
-/// The keys in the file; it is made if it is not there, and `database` neither.
-pub(super) fn read_or_make(data_dir: &Path, database: &Path) -> Result<Keyring, KeyError> {
+/// The keys in the file; it is made if it is not there, unless there is a database that needs the one it was.
+pub(super) fn read_or_make(data_dir: &Path, database: Option<&Path>) -> Result<Keyring, KeyError> {
     let path = path(data_dir);
     let failed = |source| KeyError::File {
         path: path.clone(),
@@ -56,13 +56,13 @@ pub(super) fn read_or_make(data_dir: &Path, database: &Path) -> Result<Keyring, 
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && database.exists() => {
-            return Err(KeyError::Missing {
-                path,
-                database: database.to_owned(),
-            });
-        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(database) = database.filter(|database| database.exists()) {
+                return Err(KeyError::Missing {
+                    path,
+                    database: database.to_owned(),
+                });
+            }
             make(data_dir, &path).map_err(failed)?;
             fs::read_to_string(&path).map_err(failed)?
         }
@@ -115,9 +115,9 @@ mod tests {
     fn a_key_is_made_once_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("reverb.sqlite3");
-        let made = read_or_make(folder.path(), &database).expect("a key");
+        let made = read_or_make(folder.path(), Some(&database)).expect("a key");
         fs::write(&database, "").expect("a file");
-        let read = read_or_make(folder.path(), &database).expect("the key");
+        let read = read_or_make(folder.path(), Some(&database)).expect("the key");
         assert_eq!(made.ids(), read.ids());
         let path = path(folder.path());
         assert_eq!(exposed(&path), None);
@@ -135,7 +135,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("reverb.sqlite3");
         let ids = std::thread::scope(|scope| {
-            let read = || read_or_make(folder.path(), &database).expect("a key").ids();
+            let read = || {
+                read_or_make(folder.path(), Some(&database))
+                    .expect("a key")
+                    .ids()
+            };
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(read)).collect();
             let ids = threads
                 .into_iter()
@@ -150,14 +154,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let database = folder.path().join("reverb.sqlite3");
         fs::write(&database, "").expect("a file");
-        let refused = read_or_make(folder.path(), &database).expect_err("no key");
+        let refused = read_or_make(folder.path(), Some(&database)).expect_err("no key");
         assert!(
             refused.to_string().contains("REVERB_ENCRYPTION_KEY"),
             "{refused}"
         );
         assert!(!path(folder.path()).exists());
         fs::write(path(folder.path()), "s3cret").expect("a file");
-        let refused = read_or_make(folder.path(), &database).expect_err("no key");
+        let refused = read_or_make(folder.path(), Some(&database)).expect_err("no key");
         assert!(matches!(refused, KeyError::Invalid { .. }));
     }
 }

@@ -35,7 +35,7 @@ pub struct Apps {
 pub struct Database {
     /// To look up, and to change.
     pub apps: Arc<dyn AppEditor>,
-    /// The file, as messages name it.
+    /// The file or the address, as messages name it.
     pub name: String,
 }
 
@@ -60,8 +60,8 @@ impl Apps {
     pub async fn open(config: &Config) -> Result<Self, AppsError> {
         let is_wanted = config.apps.is_empty() || config.origin("data_dir") != "default";
         let apps = match is_wanted {
-            true => Self::new(config, Some(open::open_or_make(config)?)),
-            false => Self::existing(config)?,
+            true => Self::to_edit(config).await?,
+            false => Self::existing(config).await?,
         };
         if let Some(database) = &apps.database {
             database.check_key().await?;
@@ -73,23 +73,24 @@ impl Apps {
     ///
     /// # Errors
     /// There is a database, and it cannot be opened.
-    pub fn existing(config: &Config) -> Result<Self, AppsError> {
-        let database = match open::path(config).exists() {
-            true => Some(open::open_or_make(config)?),
-            false => {
-                open::refuse_old_file(config)?;
-                None
-            }
-        };
-        Ok(Self::new(config, database))
+    pub async fn existing(config: &Config) -> Result<Self, AppsError> {
+        if config.database.url.is_some() || open::path(config).exists() {
+            return Self::to_edit(config).await;
+        }
+        open::refuse_old_file(config)?;
+        Ok(Self::new(config, None))
     }
 
     /// The same for who wants to keep something: the database is made if it is not there.
     ///
     /// # Errors
     /// It cannot be opened or made.
-    pub fn to_edit(config: &Config) -> Result<Self, AppsError> {
-        Ok(Self::new(config, Some(open::open_or_make(config)?)))
+    pub async fn to_edit(config: &Config) -> Result<Self, AppsError> {
+        let database = match &config.database.url {
+            Some(url) => open::mysql(config, url).await?,
+            None => open::open_or_make(config)?,
+        };
+        Ok(Self::new(config, Some(database)))
     }
 
     /// The database, if there is one.
@@ -158,16 +159,45 @@ impl Database {
         }
     }
 
-    /// Says of every app that is stored wrongly that it is off, and why.
-    pub async fn name_corrupt(&self) {
-        let mut after = None;
+    /// Says what somebody should know of the apps: those that are stored wrongly, and so off, those that let nobody in from a
+    /// browser, and those whose `max_connections` nothing enforces yet.
+    pub async fn name_oddities(&self) {
+        let (mut after, mut closed, mut lenient) = (None, Vec::new(), Vec::new());
         while let Ok(page) = self.page(&mut after).await {
             if page.is_empty() {
-                return;
+                break;
             }
-            for CorruptApp { id, reason, .. } in page.into_iter().filter_map(Result::err) {
-                tracing::error!(app = id, reason, "an app is off until it is stored rightly");
+            for listed in page {
+                match listed {
+                    Err(CorruptApp { id, reason, .. }) => {
+                        tracing::error!(
+                            app = id,
+                            reason,
+                            "an app is off until it is stored rightly"
+                        );
+                    }
+                    Ok(app) => {
+                        if app.allowed_origins.hosts().is_empty() {
+                            closed.push(app.id.to_string());
+                        }
+                        if app.max_connections.is_some() && !app.enforce_max_connections {
+                            lenient.push(app.id.to_string());
+                        }
+                    }
+                }
             }
+        }
+        if !closed.is_empty() {
+            tracing::warn!(
+                apps = some(&closed),
+                "an app without allowed_origins lets nobody in from a browser"
+            );
+        }
+        if !lenient.is_empty() {
+            tracing::warn!(
+                apps = some(&lenient),
+                "max_connections is not enforced for apps that were never changed here; enforce_max_connections = true does"
+            );
         }
     }
 
@@ -183,6 +213,17 @@ impl Database {
             });
         }
         Ok(page)
+    }
+}
+
+/// The first of many, and how many more there are.
+fn some(ids: &[String]) -> String {
+    const FEW: usize = 20;
+    match ids.split_at_checked(FEW) {
+        Some((few, rest)) if !rest.is_empty() => {
+            format!("{} and {} more", few.join(", "), rest.len())
+        }
+        _ => ids.join(", "),
     }
 }
 

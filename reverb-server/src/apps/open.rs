@@ -3,15 +3,16 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reverb_core::app_store::{CorruptApp, StoreError};
+use reverb_mysql::{MySql, Secrets};
 use reverb_sqlite::{OpenError, Sqlite};
 
 use super::Database;
 use super::key::{self, KeyError};
-use crate::config::Config;
+use crate::config::{Config, DatabaseUrl};
 
 /// Why the apps are not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +43,31 @@ pub enum AppsError {
         #[source]
         source: OpenError,
     },
-    /// The key is another one, or everything is stored wrongly.
+    /// The database server cannot be used.
+    #[error("cannot use the database {name}")]
+    MySql {
+        /// Which, without the password.
+        name: String,
+        /// Why.
+        #[source]
+        source: reverb_mysql::OpenError,
+    },
+    /// There is a database, but not the key to it.
     #[error(
-        "none of the apps in {name} can be read: is secrets.key, or REVERB_ENCRYPTION_KEY, the one they were made with?"
+        "the key to the secrets in {name} is missing: set APP_KEY if the PHP product has made them, or else \
+         REVERB_ENCRYPTION_KEY, or copy secrets.key of another server into {}",
+        folder.display()
+    )]
+    NoKey {
+        /// Which database.
+        name: String,
+        /// Where the key would be.
+        folder: PathBuf,
+    },
+    /// The key is another one.
+    #[error(
+        "none of the apps in {name} can be read: is the key (secrets.key, REVERB_ENCRYPTION_KEY or APP_KEY) the one they \
+         were made with?"
     )]
     Unreadable {
         /// Which database.
@@ -76,16 +99,11 @@ pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
     let (folder, path) = (&config.data_dir, path(config));
     if !path.exists() {
         refuse_old_file(config)?;
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(folder);
-        made.map_err(|source| AppsError::Folder {
-            path: path.clone(),
-            source,
-        })?;
+        make_folder(folder, &path)?;
     }
     let keyring = match &config.keyring {
         Some(keyring) => keyring.clone(),
-        None => key::read_or_make(folder, &path)?,
+        None => key::read_or_make(folder, Some(&path))?,
     };
     match Sqlite::open(&path) {
         Ok(database) => Ok(Database {
@@ -95,6 +113,52 @@ pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
         Err(OpenError::File { source, .. }) => Err(AppsError::Folder { path, source }),
         Err(source) => Err(AppsError::Open { path, source }),
     }
+}
+
+/// Connects to a database server. With Laravel's keys secrets are kept as Laravel does; else they are sealed, with the key in the
+/// environment or in the data folder. That one is made only for a database without apps: other servers have it already.
+pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database, AppsError> {
+    let name = url.to_string();
+    let failed = |source| AppsError::MySql {
+        name: name.clone(),
+        source,
+    };
+    let database = MySql::open(url.reveal()).await.map_err(failed)?;
+    let key = key::path(&config.data_dir);
+    let keyring = match &config.keyring {
+        Some(keyring) => Some(keyring.clone()),
+        None if key.exists() => Some(key::read_or_make(&config.data_dir, None)?),
+        None => None,
+    };
+    let secrets = match (&config.database.laravel, keyring) {
+        (Some(keys), keyring) => Secrets::Laravel(keys.clone(), keyring),
+        (None, Some(keyring)) => Secrets::Sealed(keyring),
+        (None, None) if database.is_without_apps().await.map_err(failed)? => {
+            make_folder(&config.data_dir, &key)?;
+            Secrets::Sealed(key::read_or_make(&config.data_dir, None)?)
+        }
+        (None, None) => {
+            return Err(AppsError::NoKey {
+                name,
+                folder: config.data_dir.clone(),
+            });
+        }
+    };
+    let name = database.name().to_owned();
+    let apps = database.apps(secrets).enforce(config.database.enforce);
+    Ok(Database {
+        apps: Arc::new(apps),
+        name,
+    })
+}
+
+fn make_folder(folder: &Path, kept: &Path) -> Result<(), AppsError> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| AppsError::Folder {
+        path: kept.to_owned(),
+        source,
+    })
 }
 
 /// A sentence if others than the owner can read the key file, where that is used.

@@ -18,15 +18,15 @@ use crate::snippets::{Address, snippets};
 pub(super) async fn obey(config: &Config, command: AppCommand) -> Result<String, CommandError> {
     let desk = |apps| Desk { config, apps };
     match command {
-        AppCommand::List { json } => desk(Apps::existing(config)?).list(json).await,
-        AppCommand::Show { id, json } => desk(Apps::existing(config)?).show(&id, json).await,
+        AppCommand::List { json } => desk(Apps::existing(config).await?).list(json).await,
+        AppCommand::Show { id, json } => desk(Apps::existing(config).await?).show(&id, json).await,
         AppCommand::Create { id, settings, json } => {
-            let desk = desk(Apps::to_edit(config)?);
+            let desk = desk(Apps::to_edit(config).await?);
             let app = desk.create(id, &settings).await?;
             desk.shown(&app, json)
         }
         AppCommand::Update { id, settings, json } => {
-            let desk = desk(Apps::existing(config)?);
+            let desk = desk(Apps::existing(config).await?);
             let app = desk.change(&id, |app| update(app, &settings)).await?;
             desk.done(&app, "changed", json)
         }
@@ -36,7 +36,7 @@ pub(super) async fn obey(config: &Config, command: AppCommand) -> Result<String,
             secret,
             json,
         } => {
-            let desk = desk(Apps::existing(config)?);
+            let desk = desk(Apps::existing(config).await?);
             let secret = secret.unwrap_or_else(new_secret);
             let app = desk
                 .change(&id, |app| rotate(app, &secret, overlap))
@@ -46,9 +46,13 @@ pub(super) async fn obey(config: &Config, command: AppCommand) -> Result<String,
                 false => Ok(rotated(&app, &secret)),
             }
         }
-        AppCommand::Activate { id } => desk(Apps::existing(config)?).switch(&id, true).await,
-        AppCommand::Deactivate { id } => desk(Apps::existing(config)?).switch(&id, false).await,
-        AppCommand::Delete { id, yes } => desk(Apps::existing(config)?).delete(&id, yes).await,
+        AppCommand::Activate { id } => desk(Apps::existing(config).await?).switch(&id, true).await,
+        AppCommand::Deactivate { id } => {
+            desk(Apps::existing(config).await?).switch(&id, false).await
+        }
+        AppCommand::Delete { id, yes } => {
+            desk(Apps::existing(config).await?).delete(&id, yes).await
+        }
     }
 }
 

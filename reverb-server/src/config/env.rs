@@ -11,12 +11,14 @@ use super::problem::{Problem, did_you_mean};
 use super::table::Found;
 
 /// Every name we read. Those of Laravel Reverb mean what they mean there.
-const OURS: [&str; 19] = [
+const OURS: [&str; 21] = [
     "REVERB_SERVER_HOST",
     "REVERB_SERVER_PORT",
     "REVERB_SERVER_PATH",
     "REVERB_CONFIG",
     "REVERB_DATA_DIR",
+    "REVERB_DATABASE_URL",
+    "REVERB_ENFORCE_MAX_CONNECTIONS",
     "REVERB_ENCRYPTION_KEY",
     "REVERB_HOST",
     "REVERB_PORT",
@@ -45,6 +47,21 @@ const LARAVEL_ONLY: [&str; 8] = [
     "REVERB_TELESCOPE_*",
 ];
 
+/// What we read of a Laravel application, where it is asked for.
+const OF_LARAVEL: [&str; 11] = [
+    "APP_KEY",
+    "APP_PREVIOUS_KEYS",
+    "DB_CONNECTION",
+    "DB_URL",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_DATABASE",
+    "DB_USERNAME",
+    "DB_PASSWORD",
+    "DB_SOCKET",
+    "MYSQL_ATTR_SSL_CA",
+];
+
 /// The variables of the process, and below them those of a `.env` file.
 ///
 /// An empty variable counts as absent: compose files and Laravel's `.env.example` are full of them.
@@ -61,6 +78,8 @@ pub(super) struct Environment {
 struct Line {
     value: String,
     number: usize,
+    /// Why it may not be what was meant. It matters once somebody asks for it.
+    doubt: Option<&'static str>,
 }
 
 impl Environment {
@@ -102,10 +121,25 @@ impl Environment {
         }
     }
 
-    /// What a variable says; it must be one of [`OURS`].
+    /// What a variable says; it must be one of [`OURS`] or [`OF_LARAVEL`].
     pub(super) fn get(&self, name: &str) -> Option<Found<&str>> {
-        debug_assert!(OURS.contains(&name), "{name} would be reported as unknown");
+        debug_assert!(
+            OURS.contains(&name) || OF_LARAVEL.contains(&name),
+            "{name} would be reported as unknown"
+        );
         let process = self.process.get(name).map(|value| (value, name.to_owned()));
+        let line = self.file.get(name).filter(|_| process.is_none());
+        if let Some((line, message)) = line.and_then(|line| Some((line, line.doubt?))) {
+            let problem = Problem {
+                place: self.origin(line),
+                key: name.to_owned(),
+                message: message.to_owned(),
+            };
+            let mut problems = self.problems.borrow_mut();
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
         let file = self
             .file
             .get(name)
@@ -197,13 +231,15 @@ fn is_service_link(name: &str, value: &str) -> bool {
     name.contains("_SERVICE_") || name.contains("_TCP") || value.starts_with("tcp://")
 }
 
-/// Reads a `.env` file. Only lines that begin with `REVERB_` must be understood, the others are somebody else's.
+/// Reads a `.env` file. Only lines that begin with `REVERB_` must be understood; the others are somebody else's, unless they
+/// are asked for.
 fn read(name: &str, text: &str) -> Result<HashMap<String, Line>, Vec<Problem>> {
     let text = text.trim_start_matches('\u{feff}');
     // Later lines win, as in Laravel.
     let values: HashMap<String, String> =
         dotenvy::from_read_iter(text.as_bytes()).flatten().collect();
     let mut numbers = BTreeMap::new();
+    let mut doubts = HashMap::new();
     let mut problems = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim_start();
@@ -217,29 +253,38 @@ fn read(name: &str, text: &str) -> Result<HashMap<String, Line>, Vec<Problem>> {
         numbers.insert(key.to_owned(), n + 1);
         // A quote left open further up swallows lines, and a bare $ swallows what follows it: better to stop than to run
         // with half a secret.
-        let message = if !key.starts_with("REVERB_") {
-            continue;
-        } else if !values.contains_key(key) {
+        let message = if !values.contains_key(key) {
             "cannot be read; put the value into double quotes, and look for an open quote further up"
         } else if has_bare_dollar(raw) {
             "contains a $ that is no ${NAME}; put the value into single quotes"
         } else {
             continue;
         };
-        problems.push(Problem {
-            place: format!("{name}:{}", n + 1),
-            key: key.to_owned(),
-            message: message.to_owned(),
-        });
+        doubts.insert(key.to_owned(), message);
+        if key.starts_with("REVERB_") {
+            problems.push(Problem {
+                place: format!("{name}:{}", n + 1),
+                key: key.to_owned(),
+                message: message.to_owned(),
+            });
+        }
     }
     if !problems.is_empty() {
         return Err(problems);
     }
+    let unread = doubts.keys().filter(|key| !values.contains_key(*key));
+    let unread: Vec<_> = unread.map(|key| (key.clone(), String::new())).collect();
     let line = |(key, value)| {
         let number = numbers.get(&key).copied().unwrap_or_default();
-        (key, Line { value, number })
+        let doubt = doubts.get(&key).copied();
+        let line = Line {
+            value,
+            number,
+            doubt,
+        };
+        (key, line)
     };
-    Ok(values.into_iter().map(line).collect())
+    Ok(values.into_iter().chain(unread).map(line).collect())
 }
 
 fn has_bare_dollar(raw: &str) -> bool {

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use reverb_core::protocol::{App, Limits, Origins};
+use reverb_mysql::EnforceMaxConnections;
 use toml::de::DeTable;
 
+use super::database::{self, Said};
 use super::problem::{Page, Problem};
 use super::table::{Found, Table};
 use super::values;
 
-const TOP: [&str; 7] = [
+const TOP: [&str; 9] = [
     "host",
     "port",
     "path",
     "activity_timeout",
     "trusted_proxies",
     "defer_accept",
+    "database_url",
+    "enforce_max_connections",
     "apps",
 ];
 const APP: [&str; 12] = [
@@ -58,6 +62,8 @@ pub(super) struct FileSettings {
     pub(super) activity_timeout: Option<Found<Duration>>,
     pub(super) trusted_proxies: Option<Found<Vec<IpNet>>>,
     pub(super) defer_accept: Option<Found<Duration>>,
+    pub(super) database_url: Option<Found<Said>>,
+    pub(super) enforce_max_connections: Option<Found<EnforceMaxConnections>>,
     pub(super) apps: Vec<Found<App>>,
 }
 
@@ -81,6 +87,13 @@ pub(super) fn read(name: &str, text: &str) -> Result<FileSettings, Vec<Problem>>
                 defer_accept: top
                     .number("defer_accept", values::DEFERRALS)
                     .map(|found| found.map(Duration::from_secs)),
+                database_url: top.text("database_url", database::said),
+                enforce_max_connections: top.take("enforce_max_connections", |value| {
+                    match (value.as_bool(), value.as_str()) {
+                        (Some(always), _) => database::enforce(&always.to_string()),
+                        (None, text) => database::enforce(text.unwrap_or_default()),
+                    }
+                }),
                 ..FileSettings::default()
             };
             let mut taken = HashMap::new();

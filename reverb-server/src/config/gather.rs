@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use reverb_core::app_store::Keyring;
 
+use super::database::{self, Said};
 use super::env::Environment;
 use super::file::{self, FileSettings};
 use super::problem::Problem;
@@ -71,6 +72,25 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     };
     let key = env.parse("REVERB_ENCRYPTION_KEY", key);
     origins.lay("encryption_key", &mut config.keyring, [key]);
+    let said = flag("--database-url", &flags.database_url)
+        .or_else(|| env.parse("REVERB_DATABASE_URL", database::said))
+        .or(file.database_url);
+    let url = said.and_then(|said| match said.value {
+        Said::Url(url) => Some(Found::new(url, said.from)),
+        Said::Laravel => database::of_laravel(env),
+    });
+    if url.is_some() {
+        let keys = database::laravel_keys(env).map(|found| found.map(Some));
+        origins.lay("APP_KEY", &mut config.database.laravel, [keys]);
+    }
+    let url = url.map(|found| found.map(Some));
+    origins.lay("database_url", &mut config.database.url, [url]);
+    let enforce = env.parse("REVERB_ENFORCE_MAX_CONNECTIONS", database::enforce);
+    origins.lay(
+        "enforce_max_connections",
+        &mut config.database.enforce,
+        [enforce, file.enforce_max_connections],
+    );
     let log = env.parse("RUST_LOG", any_text);
     origins.lay("log", &mut config.log, [flag("--log", &flags.log), log]);
     let threads = env.parse("TOKIO_WORKER_THREADS", threads);

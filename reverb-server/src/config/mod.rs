@@ -3,6 +3,7 @@
 //! Each wins over those after it. Whatever is wrong stops the start, with place, key and remedy; what only has no effect
 //! is a warning.
 
+mod database;
 mod env;
 mod env_app;
 mod file;
@@ -22,7 +23,10 @@ use ipnet::IpNet;
 use reverb_core::app_store::Keyring;
 use reverb_core::protocol::App;
 
+pub use self::database::{DatabaseSettings, DatabaseUrl, Said};
 pub use self::problem::Problem;
+
+pub(crate) use self::database::said;
 
 use self::env::Environment;
 use self::table::Found;
@@ -52,6 +56,8 @@ pub struct Config {
     pub public: PublicAddress,
     /// Where the database and its key are; `data` by default.
     pub data_dir: PathBuf,
+    /// Another database than that in the data folder.
+    pub database: DatabaseSettings,
     /// What seals the secrets in the database; by default the key in a file beside it.
     pub keyring: Option<Keyring>,
     /// Threads that carry the connections; one per processor by default.
@@ -123,6 +129,7 @@ impl Default for Config {
             defer_accept: Duration::from_secs(5),
             public: PublicAddress::default(),
             data_dir: PathBuf::from("data"),
+            database: DatabaseSettings::default(),
             keyring: None,
             worker_threads: available_parallelism().map_or(1, usize::from),
             log: "info".to_owned(),

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 
 use reverb_core::app_store::Keyring;
 use reverb_core::protocol::{App, ClientEvents};
+use reverb_mysql::EnforceMaxConnections;
 
 use super::Config;
 
@@ -25,6 +26,16 @@ pub(super) fn show(config: &Config) -> String {
     let seconds = config.defer_accept.as_secs();
     lines.add("defer_accept", seconds, config.origin("defer_accept"));
 
+    let enforce = match config.database.enforce {
+        EnforceMaxConnections::Auto => text("auto"),
+        EnforceMaxConnections::Always => "true".to_owned(),
+    };
+    lines.add(
+        "enforce_max_connections",
+        enforce,
+        config.origin("enforce_max_connections"),
+    );
+
     let public = &config.public;
     let others = [
         (
@@ -36,6 +47,16 @@ pub(super) fn show(config: &Config) -> String {
             "threads",
             Some(config.worker_threads.to_string()),
             "worker_threads",
+        ),
+        (
+            "database",
+            config.database.url.as_ref().map(ToString::to_string),
+            "database_url",
+        ),
+        (
+            "Laravel's keys",
+            config.database.laravel.as_ref().map(|_| "***".to_owned()),
+            "APP_KEY",
         ),
         (
             "encryption key",

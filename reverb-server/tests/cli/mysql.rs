@@ -1,0 +1,205 @@
+//! A server whose apps are in MariaDB: its own, and those of the PHP product.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use reverb_mysql::LaravelKeys;
+
+use crate::mariadb;
+use crate::place::{Place, Server};
+
+const APP_KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// The table of the PHP product, and two apps in it.
+const DUMP: &str = r#"
+CREATE TABLE reverb_apps (
+    id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(255) NOT NULL, app_id varchar(255) NOT NULL UNIQUE,
+    app_key varchar(255) NOT NULL UNIQUE, app_secret text NOT NULL, description text NULL, is_active tinyint(1) NOT NULL DEFAULT 1,
+    max_connections int NOT NULL DEFAULT 1000, allowed_origins json NULL, created_at timestamp NULL, updated_at timestamp NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+INSERT INTO reverb_apps (name, app_id, app_key, app_secret, allowed_origins) VALUES
+    ('Shop', 'app-shop', 'key-shop', 'SECRET', '["*"]'), ('Nobody', 'app-nobody', 'key-nobody', 'plain-secret-of-2', NULL)"#;
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// A database with the apps of the PHP product, and a connection to it.
+async fn php(secret: &str) -> (String, Conn) {
+    let url = mariadb::database().await;
+    let mut conn = mariadb::connect(&url).await;
+    for statement in DUMP.replace("SECRET", secret).split(";\n") {
+        conn.query_drop(statement).await.expect("loaded");
+    }
+    (url, conn)
+}
+
+/// The lines of a `.env` that lead to this database.
+fn env_of(url: &str) -> String {
+    let rest = url.strip_prefix("mysql://root@").expect("ours");
+    let (address, database) = rest.split_once('/').expect("ours");
+    let (host, port) = address.split_once(':').expect("ours");
+    format!(
+        "APP_KEY={APP_KEY}\nDB_CONNECTION=mysql\nDB_HOST={host}\nDB_PORT={port}\nDB_DATABASE={database}\n\
+         DB_USERNAME=root\nDB_PASSWORD=\n"
+    )
+}
+
+fn waits_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..100 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{what}");
+}
+
+#[test]
+fn the_database_of_the_php_product_is_served_and_its_panels_edits_are_in_force() {
+    in_runtime(async {
+        let keys = LaravelKeys::new(APP_KEY, "").expect("a key");
+        let (url, mut conn) = php(&keys.encrypt("secret-of-the-shop")).await;
+        let place = Place::new();
+        place.write(".env", &env_of(&url));
+        let server = place.start(&["--database-url", "laravel"]);
+        assert!(
+            server
+                .said
+                .contains(&format!("2 in {}", url.replace("root@", ""))),
+            "{}",
+            server.said
+        );
+        let mut client = server.knock("key-shop");
+        client.hears("connection_established");
+        server.knock("key-nobody").hears("4009");
+        waits_until("who lets nobody in is named", || {
+            let log = server.log();
+            log.contains("lets nobody in from a browser") && log.contains("app-nobody")
+        });
+        assert!(server.log().contains("max_connections"), "{}", server.log());
+
+        let shown = place.json(&[
+            "app",
+            "show",
+            "app-shop",
+            "--json",
+            "--database-url",
+            "laravel",
+        ]);
+        assert_eq!(shown["secret"], "secret-of-the-shop");
+        let sql = "UPDATE reverb_apps SET is_active = 0 WHERE app_id = 'app-shop'";
+        conn.query_drop(sql).await.expect("changed");
+        client.hears("4003");
+        let args = ["app", "activate", "app-shop", "--database-url", "laravel"];
+        place.succeeds(&args);
+        let is_active: Option<bool> = conn
+            .query_first("SELECT is_active FROM reverb_apps WHERE app_id = 'app-shop'")
+            .await
+            .expect("a row");
+        assert_eq!(is_active, Some(true));
+        waits_until("it is in force", || {
+            let mut client = server.knock("key-shop");
+            client.hears("\"event\":\"pusher:");
+            client.has_heard("connection_established")
+        });
+    });
+}
+
+#[test]
+fn with_another_app_key_nothing_is_served() {
+    in_runtime(async {
+        let other = "base64:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+        let keys = LaravelKeys::new(other, "").expect("a key");
+        let (url, mut conn) = php(&keys.encrypt("secret-of-the-shop")).await;
+        conn.query_drop("DELETE FROM reverb_apps WHERE id = 2")
+            .await
+            .expect("deleted");
+        let place = Place::new();
+        place.write(".env", &env_of(&url));
+        let said = place.fails(&["--port", "0", "--database-url", "laravel"]);
+        assert!(
+            said.contains("none of the apps") && said.contains("APP_KEY"),
+            "{said}"
+        );
+        place.write(".env", &(env_of(&url) + "APP_PREVIOUS_KEYS=" + other));
+        let server = place.start(&["--database-url", "laravel"]);
+        server.knock("key-shop").hears("connection_established");
+        // Without any key a new one must not be made: what there is could not be read.
+        let said = place.fails(&[
+            "app",
+            "list",
+            "--database-url",
+            &url,
+            "--env-file",
+            "/dev/null",
+        ]);
+        assert!(said.contains("is missing: set APP_KEY"), "{said}");
+    });
+}
+
+#[test]
+fn an_empty_database_is_made_ready_and_shared_by_two_servers() {
+    in_runtime(async {
+        let url = mariadb::database().await;
+        let place = Place::new();
+        let first = place.start(&["--database-url", &url]);
+        let key = first.line("REVERB_APP_KEY=").to_owned();
+        let second: Server = place.start(&["--database-url", &url]);
+        let mut clients = [first.knock(&key), second.knock(&key)];
+        clients
+            .iter_mut()
+            .for_each(|client| client.hears("connection_established"));
+        place.succeeds(&[
+            "app",
+            "create",
+            "--id",
+            "7",
+            "--key",
+            "key-7",
+            "--database-url",
+            &url,
+        ]);
+        for server in [&first, &second] {
+            server.knock("key-7").hears("connection_established");
+        }
+        let id = first.line("REVERB_APP_ID=");
+        place.succeeds(&["app", "delete", id, "--yes", "--database-url", &url]);
+        clients.iter_mut().for_each(|client| client.hears("4001"));
+    });
+}
+
+#[test]
+fn an_address_is_checked_and_its_password_never_shown() {
+    let place = Place::new();
+    place.write(
+        "reverb.toml",
+        "database_url = \"mysql://me:s3cret@127.0.0.1:1/apps\"\nenforce_max_connections = true\n",
+    );
+    let shown = place.succeeds(&["check-config", "--config", "reverb.toml"]);
+    assert!(
+        shown.contains("# database: mysql://me:***@127.0.0.1:1/apps"),
+        "{shown}"
+    );
+    assert!(shown.contains("enforce_max_connections = true"), "{shown}");
+    let said = place.fails(&["--port", "0", "--config", "reverb.toml"]);
+    assert!(
+        said.contains("cannot use the database mysql://me:***@127.0.0.1:1/apps"),
+        "{said}"
+    );
+    place.write(".env", "DB_DATABASE=apps\nDB_PASSWORD=s3cret$word\n");
+    let said = place.fails(&["check-config", "--database-url", "laravel"]);
+    assert!(said.contains(".env:2: DB_PASSWORD: contains a $"), "{said}");
+    place.succeeds(&["check-config"]);
+    place.write(".env", "DB_CONNECTION=pgsql\nDB_DATABASE=apps\n");
+    let said = place.fails(&["check-config", "--database-url", "laravel"]);
+    assert!(
+        said.contains("DB_CONNECTION: is \"pgsql\", but only mysql and mariadb"),
+        "{said}"
+    );
+    let (code, said) = place.ends(&["--database-url", "mysql://me:s3cret@host"]);
+    assert_eq!(code, 2);
+    assert!(said.contains("it names no database"), "{said}");
+}
