@@ -22,9 +22,9 @@ Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_SERVER_HOST, REVERB_SERVER_PORT     same as --host and --port
   REVERB_SERVER_PATH                         prefix in front of /app and /apps
   REVERB_CONFIG, REVERB_DATA_DIR             same as --config and --data-dir
-  REVERB_DATABASE_URL                        same as --database-url: keeps apps in
-                                             MySQL or MariaDB; laravel takes
-                                             that of the PHP product, by DB_HOST,
+  REVERB_DATABASE_URL                        same as --database-url: apps are in
+                                             MySQL or MariaDB; laravel is that
+                                             of the PHP product, by DB_HOST,
                                              DB_PORT, DB_DATABASE, DB_USERNAME,
                                              DB_PASSWORD, DB_SOCKET or DB_URL
   REVERB_ENFORCE_MAX_CONNECTIONS             auto (default), or true: also for
@@ -219,7 +219,7 @@ pub struct Flags {
     /// Where the database with the apps is [default: data]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// mysql://user:password@host/database, or laravel [default: none]
+    /// mysql://user:password@host/name, or laravel [default: none]
     #[arg(long, global = true, value_name = "URL", value_parser = crate::config::said)]
     pub database_url: Option<Said>,
     /// Read this file instead of .env in the working folder
