@@ -219,7 +219,7 @@ pub struct Flags {
     /// Where the database with the apps is [default: data]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
-    /// mysql://user:password@host/name, or laravel [default: none]
+    /// mysql://user:password@host/name, or laravel
     #[arg(long, global = true, value_name = "URL", value_parser = crate::config::said)]
     pub database_url: Option<Said>,
     /// Read this file instead of .env in the working folder
