@@ -245,6 +245,14 @@ pub trait AppEditor: AppStore + AppChanges {
     /// There is none, or the store cannot do it.
     async fn remove(&self, id: &str) -> Result<(), EditError>;
 
+    /// Writes those secrets anew that are not kept as they would be written today: what was never sealed, and what was sealed
+    /// with an older key. Returns how many apps those were; with `dry_run` it only counts them. Secrets that cannot be opened
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// The store cannot do it. What was done before that stays.
+    async fn seal_secrets(&self, dry_run: bool) -> Result<u64, EditError>;
+
     /// Writes down which secrets were used, as [`Hub::take_secrets_used`](crate::hub::Hub::take_secrets_used) tells now and
     /// then. Those that no app has any more are passed over, and so are times before the one that is known.
     ///

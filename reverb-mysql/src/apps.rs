@@ -44,6 +44,8 @@ pub enum EnforceMaxConnections {
     Always,
 }
 
+/// So many rows are looked at in one go.
+const PAGE: u64 = 500;
 /// So often an edit is tried that the database has broken off for another one.
 const ATTEMPTS: usize = 3;
 
@@ -131,6 +133,7 @@ impl MySqlApps {
             Edit::Create(app) => self.insert(&mut transaction, app, revision).await?,
             Edit::Save(app) => self.update(&mut transaction, app, revision).await?,
             Edit::Remove(id) => remove(&mut transaction, id, revision).await?,
+            Edit::Seal(id) => self.seal(&mut transaction, id, revision).await?,
         }
         adopt::unlock(&mut transaction, revision).await?;
         transaction.commit().await?;
@@ -144,6 +147,7 @@ enum Edit<'a> {
     Create(&'a App),
     Save(&'a App),
     Remove(&'a str),
+    Seal(&'a str),
 }
 
 /// Whether another transaction was in the way: nothing has happened, and trying again helps.
@@ -280,6 +284,30 @@ impl AppEditor for MySqlApps {
         self.edit(Edit::Remove(id)).await.map(|_| ())
     }
 
+    async fn seal_secrets(&self, dry_run: bool) -> Result<u64, EditError> {
+        let (mut after, mut sealed) = (0, 0);
+        loop {
+            let rows = patiently(async {
+                let mut conn = self.database.conn().await?;
+                let clause = "a.id > ? ORDER BY a.id LIMIT ?";
+                self.select(&mut conn, clause, (after, PAGE)).await
+            });
+            let rows = rows.await?;
+            let Some(last) = rows.last() else {
+                return Ok(sealed);
+            };
+            after = last.row_id;
+            for row in rows {
+                if row.is_kept_otherwise(&self.shared.secrets) {
+                    sealed += 1;
+                    if !dry_run {
+                        self.edit(Edit::Seal(&row.app_id)).await?;
+                    }
+                }
+            }
+        }
+    }
+
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         if used.is_empty() {
             return Ok(());
@@ -320,6 +348,19 @@ impl AppEditor for MySqlApps {
 }
 
 impl MySqlApps {
+    async fn seal(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: &str,
+        revision: u64,
+    ) -> Result<(), Failed> {
+        let (row, app) = self.lock_row(transaction, id).await?;
+        let kept = Kept::of(&app, Some((&row, &app)), &self.shared.secrets)?;
+        kept.check_room(transaction).await?;
+        kept.write_secrets(transaction, row.row_id).await?;
+        adopt::see(transaction, revision, row.row_id).await
+    }
+
     async fn insert(
         &self,
         transaction: &mut Transaction<'_>,

@@ -107,6 +107,24 @@ impl Kept {
         }
     }
 
+    /// Writes the secrets and nothing else.
+    pub(crate) async fn write_secrets(
+        &self,
+        transaction: &mut Transaction<'_>,
+        row_id: u64,
+    ) -> Result<(), Failed> {
+        let secret =
+            "UPDATE reverb_apps SET app_secret = ?, updated_at = UTC_TIMESTAMP() WHERE id = ?";
+        transaction
+            .exec_drop(secret, (&self.secret, row_id))
+            .await?;
+        let (old, until) = self.old_secret.clone().unzip();
+        let old_secret = "UPDATE rp_apps SET old_secret = ?, old_secret_until = ? WHERE row_id = ?";
+        Ok(transaction
+            .exec_drop(old_secret, (old, until, row_id))
+            .await?)
+    }
+
     /// Writes what goes into `rp_apps`.
     pub(crate) async fn write_beside(
         &self,

@@ -113,6 +113,13 @@ impl AppColumns {
         }
     }
 
+    /// Whether a secret can be opened, but is not kept as it would be written today.
+    pub(crate) fn is_kept_otherwise(&self, secrets: &Secrets) -> bool {
+        let stored = std::iter::once(&self.app_secret).chain(&self.old_secret);
+        let mut otherwise = stored.filter(|stored| !secrets.is_current(stored));
+        otherwise.any(|stored| secrets.read(&self.app_id, stored).is_ok())
+    }
+
     /// The app in it.
     pub(crate) fn app(
         &self,

@@ -478,6 +478,40 @@ async fn a_limit_that_nobody_enforced_is_enforced_once_the_app_is_changed_here()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn plain_secrets_are_encrypted_when_that_is_asked_for_and_nothing_else_changes() {
+    let mut php = Php::new().await;
+    php.app(1, "plain-secret").await;
+    php.app(2, &keys().encrypt("secret-of-app-2")).await;
+    let older = LaravelKeys::new(OTHER_KEY, "").expect("a key");
+    php.app(3, &older.encrypt("secret-of-app-3")).await;
+    let both = LaravelKeys::new(KEY, OTHER_KEY).expect("keys");
+    let apps = php.apps(Secrets::Laravel(both, None)).await;
+    assert_eq!(apps.seal_secrets(true).await.expect("counted"), 2);
+    assert_eq!(apps.seal_secrets(false).await.expect("sealed"), 2);
+    assert_eq!(apps.seal_secrets(true).await.expect("counted"), 0);
+    for (n, secret) in [
+        (1, "plain-secret"),
+        (2, "secret-of-app-2"),
+        (3, "secret-of-app-3"),
+    ] {
+        let stored = format!("SELECT app_secret FROM reverb_apps WHERE id = {n}");
+        let stored: String = php.value(&stored).await;
+        assert_eq!(
+            keys()
+                .decrypt(&stored)
+                .expect("by the key of today")
+                .as_deref(),
+            Some(secret)
+        );
+        let app = find(&apps, n).await;
+        assert_eq!(
+            (app.secret.reveal(), app.enforce_max_connections),
+            (secret, false)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_too_short_is_named_with_the_remedy() {
     let mut php = Php::with("varchar(255)").await;
     php.app(1, "plain-secret").await;

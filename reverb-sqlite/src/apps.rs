@@ -343,6 +343,38 @@ impl AppEditor for SqliteApps {
         .await
     }
 
+    async fn seal_secrets(&self, dry_run: bool) -> Result<u64, EditError> {
+        self.edit(move |connection, shared| {
+            let sql = "SELECT id, secret, old_secret FROM apps";
+            let mut select = connection.prepare_cached(sql)?;
+            let rows = select.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let rows: Vec<(String, String, Option<String>)> = rows.collect::<Result<_, _>>()?;
+            let mut sealed = 0;
+            for (id, secret, old) in rows {
+                let anew = |stored: &String| match shared.keyring.is_current(stored) {
+                    true => None,
+                    false => Some(
+                        shared
+                            .keyring
+                            .seal(&id, &shared.keyring.open(&id, stored).ok()?),
+                    ),
+                };
+                let (new, new_old) = (anew(&secret), old.as_ref().and_then(anew));
+                if new.is_none() && new_old.is_none() {
+                    continue;
+                }
+                sealed += 1;
+                if !dry_run {
+                    let sql = "UPDATE apps SET secret = ?, old_secret = ? WHERE id = ?";
+                    let values = (new.unwrap_or(secret), new_old.or(old), &id);
+                    connection.prepare_cached(sql)?.execute(values)?;
+                }
+            }
+            Ok(sealed)
+        })
+        .await
+    }
+
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         if used.is_empty() {
             return Ok(());

@@ -175,6 +175,38 @@ async fn a_row_that_is_no_app_says_why_and_concerns_no_other() {
 }
 
 #[tokio::test]
+async fn a_plain_secret_is_sealed_when_that_is_asked_for() {
+    let case = Case::new().await;
+    case.change(
+        "UPDATE apps SET secret = 'plain', old_secret = 'old', old_secret_until = 9 WHERE id = '1'",
+        (),
+    );
+    let other = Keyring::parse(&Keyring::generate()).expect("a key");
+    case.change(
+        "UPDATE apps SET secret = ? WHERE id = '2'",
+        [other.seal("2", "lost")],
+    );
+    assert_eq!(case.apps.seal_secrets(true).await.expect("counted"), 1);
+    let plain = || {
+        let sql = "SELECT count(*) FROM apps WHERE secret = 'plain' OR old_secret = 'old'";
+        case.hand
+            .query_row(sql, (), |row| row.get::<_, i64>(0))
+            .expect("a number")
+    };
+    assert_eq!(plain(), 1, "that was only counted");
+    assert_eq!(case.apps.seal_secrets(false).await.expect("sealed"), 1);
+    assert_eq!(plain(), 0);
+    let app = case.find("1").await.expect("an answer").expect("the app");
+    let old = app.old_secret.as_ref().expect("it had one");
+    assert_eq!((app.secret.reveal(), old.secret.reveal()), ("plain", "old"));
+    assert_eq!(
+        case.apps.seal_secrets(true).await.expect("counted"),
+        0,
+        "what cannot be opened stays"
+    );
+}
+
+#[tokio::test]
 async fn half_an_old_secret_is_none() {
     let case = Case::new().await;
     for half in [

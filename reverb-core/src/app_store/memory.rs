@@ -250,6 +250,11 @@ impl AppEditor for MemoryApps {
         Ok(())
     }
 
+    /// There is nothing to seal in memory.
+    async fn seal_secrets(&self, _: bool) -> Result<u64, EditError> {
+        Ok(0)
+    }
+
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         let apps = &mut *self.shared.write();
         for used in used {

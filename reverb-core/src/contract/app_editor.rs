@@ -298,6 +298,22 @@ pub async fn the_last_use_of_a_secret_goes_with_it_and_is_no_change(store: impl 
 }
 
 #[expect(missing_docs, reason = "the names say it")]
+pub async fn secrets_that_are_kept_well_are_left_alone(store: impl AppEditor) {
+    let first = created(&store, app(1)).await;
+    let mut rotated = App::clone(&first);
+    rotated.rotate_secret(read_secret("another"), Some(4_000_000_000));
+    let saved = store.save(rotated).await.expect("saved");
+    for dry_run in [true, false] {
+        assert_eq!(store.seal_secrets(dry_run).await.expect("an answer"), 0);
+    }
+    let now = by_id(&store, "1").await.expect("the app");
+    assert_eq!(
+        (now.revision, all_of(&now)),
+        (saved.revision, all_of(&saved))
+    );
+}
+
+#[expect(missing_docs, reason = "the names say it")]
 pub async fn an_app_that_stays_the_same_is_the_same(store: impl AppEditor) {
     let first = created(&store, app(1)).await;
     let (id, key) = (by_id(&store, "1").await, by_key(&store, "key-1").await);

@@ -45,6 +45,7 @@ macro_rules! app_editor_contract {
             a_number_stays_with_its_app_and_is_nobody_elses,
             every_change_is_told_once_in_order,
             the_last_use_of_a_secret_goes_with_it_and_is_no_change,
+            secrets_that_are_kept_well_are_left_alone,
             an_app_that_stays_the_same_is_the_same,
             names_are_told_apart_exactly,
             many_at_once_leave_one_winner_and_no_gap,
