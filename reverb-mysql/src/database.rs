@@ -116,6 +116,19 @@ impl MySql {
         Ok(asked.await?)
     }
 
+    /// Whether its connections are encrypted.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    pub async fn is_encrypted(&self) -> Result<bool, OpenError> {
+        let asked = patiently(async {
+            let sql = "SHOW STATUS LIKE 'Ssl_cipher'";
+            let cipher: Option<(String, String)> = self.conn().await?.query_first(sql).await?;
+            Ok(cipher.is_some_and(|(_, cipher)| !cipher.is_empty()))
+        });
+        Ok(asked.await?)
+    }
+
     /// Host, port and database, as messages name it.
     #[must_use]
     pub fn name(&self) -> &str {
