@@ -84,6 +84,19 @@ impl MySql {
         })
     }
 
+    /// The steps that [`Self::open`] would take to bring this database up to date. Nothing is changed.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn pending(url: &str) -> Result<Vec<&'static str>, OpenError> {
+        let database = Self::connect(url)?;
+        let pending = tokio::time::timeout(migrate::PATIENCE, async {
+            let mut conn = database.conn().await?;
+            migrate::pending(&mut conn).await
+        });
+        pending.await.map_err(|_| OpenError::TooSlow)?
+    }
+
     /// The apps in it, whose secrets are kept so.
     #[must_use]
     pub fn apps(&self, secrets: Secrets) -> MySqlApps {

@@ -45,6 +45,15 @@ impl Step {
     }
 }
 
+/// The names of the steps that are missing.
+pub(crate) async fn pending(conn: &mut Conn) -> Result<Vec<&'static str>, OpenError> {
+    let done = match is_noted(conn).await? {
+        true => check(conn).await?,
+        false => 0,
+    };
+    Ok(STEPS.iter().skip(done).map(|step| step.name).collect())
+}
+
 /// Takes the steps that are missing.
 pub(crate) async fn migrate(conn: &mut Conn) -> Result<(), OpenError> {
     // A node that has nothing to do waits for nobody, and needs no right to change tables.

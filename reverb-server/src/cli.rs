@@ -47,7 +47,8 @@ Environment, also read from .env (flags win, then environment, .env, file):
 
 Exit codes:
   0 done   1 failed   2 wrong command line   3 no such app
-  4 refused: taken, configured in a file, or not confirmed";
+  4 refused: taken, configured in a file, or not confirmed
+  5 there is something to do (migrate --check)";
 
 /// What was asked for on the command line.
 #[derive(Debug, Parser)]
@@ -74,12 +75,28 @@ pub enum Command {
     Serve,
     /// Check the configuration; show what is in force, and from where
     CheckConfig,
+    /// Bring the database up to date, as every start does; or check it
+    Migrate(MigrateFlags),
     /// List, show, make, change and delete apps, live
     App {
         /// Which of it.
         #[command(subcommand)]
         command: AppCommand,
     },
+}
+
+/// What to do with the tables of the database.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct MigrateFlags {
+    /// Change nothing; say what there is to do, and end with 5 if there is
+    #[arg(long)]
+    pub check: bool,
+    /// Make room for longer secrets in a table of the PHP product from before May 2026
+    #[arg(long)]
+    pub widen_secrets: bool,
+    /// Write secrets anew that are plain, or sealed with an older key
+    #[arg(long)]
+    pub seal_secrets: bool,
 }
 
 /// What to do with apps.

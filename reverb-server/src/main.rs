@@ -34,6 +34,12 @@ fn obey(cli: &Cli) -> Result<(), Box<dyn Error>> {
             }
             Ok(command::print(&config.show())?)
         }
+        Command::Migrate(flags) => {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(runtime.block_on(command::migrate(&config, flags))?)
+        }
         Command::App { command } => {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()

@@ -64,6 +64,20 @@ impl Sqlite {
         })
     }
 
+    /// The steps that [`Self::open`] would take to bring this file up to date. Nothing is changed, or made.
+    ///
+    /// # Errors
+    /// It cannot be read, is something else, or was written by a newer version.
+    pub fn pending(path: &Path) -> Result<Vec<&'static str>, OpenError> {
+        if !path.exists() {
+            return Ok(migrate::steps().collect());
+        }
+        let reader = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        reader.busy_timeout(BUSY)?;
+        let done = migrate::check(&reader)?;
+        Ok(migrate::steps().skip(done).collect())
+    }
+
     /// The apps in it, whose secrets this keyring seals and opens.
     #[must_use]
     pub fn apps(&self, keyring: Keyring) -> SqliteApps {

@@ -34,6 +34,11 @@ impl Step {
     }
 }
 
+/// The names of all steps.
+pub(crate) fn steps() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|step| step.name)
+}
+
 /// Takes the steps that are missing.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     // The steps are few; a start that has nothing to do should not write.

@@ -93,6 +93,22 @@ impl Apps {
         Ok(Self::new(config, Some(database)))
     }
 
+    /// The steps that bring the database up to date. Nothing is changed, or made.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
+        open::pending(config).await
+    }
+
+    /// Makes room for longer secrets; says whether there was too little.
+    ///
+    /// # Errors
+    /// The database cannot be had or changed.
+    pub async fn widen_secrets(config: &Config) -> Result<bool, AppsError> {
+        open::widen_secrets(config).await
+    }
+
     /// The database, if there is one.
     #[must_use]
     pub fn database(&self) -> Option<&Database> {

@@ -152,6 +152,35 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
     })
 }
 
+pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
+    match &config.database.url {
+        Some(url) => {
+            let pending = MySql::pending(url.reveal()).await;
+            pending.map_err(|source| AppsError::MySql {
+                name: url.to_string(),
+                source,
+            })
+        }
+        None => {
+            let path = path(config);
+            Sqlite::pending(&path).map_err(|source| AppsError::Open { path, source })
+        }
+    }
+}
+
+/// A file of our own has room for all there are.
+pub(super) async fn widen_secrets(config: &Config) -> Result<bool, AppsError> {
+    let Some(url) = &config.database.url else {
+        return Ok(false);
+    };
+    let failed = |source| AppsError::MySql {
+        name: url.to_string(),
+        source,
+    };
+    let database = MySql::open(url.reveal()).await.map_err(failed)?;
+    database.widen_secrets().await.map_err(failed)
+}
+
 fn make_folder(folder: &Path, kept: &Path) -> Result<(), AppsError> {
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(folder);

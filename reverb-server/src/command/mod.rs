@@ -1,6 +1,7 @@
 //! The commands besides `serve`: [`obey`].
 
 mod app;
+mod migrate;
 mod print;
 mod values;
 
@@ -9,7 +10,7 @@ use std::io;
 use reverb_core::app_store::{EditError, StoreError};
 
 use crate::apps::AppsError;
-use crate::cli::AppCommand;
+use crate::cli::{AppCommand, MigrateFlags};
 use crate::config::Config;
 
 pub(crate) use self::values::{duration, limit, max_connections, webhook};
@@ -53,6 +54,9 @@ pub enum CommandError {
     /// The apps cannot be had.
     #[error(transparent)]
     Apps(#[from] AppsError),
+    /// A check has found something to do.
+    #[error("there is something to do: reverb-server migrate does it")]
+    Pending,
     /// Nobody can be told.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -74,6 +78,7 @@ impl CommandError {
             Self::Configured { .. }
             | Self::NotConfirmed(_)
             | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,
+            Self::Pending => 5,
             _ => 1,
         }
     }
@@ -94,6 +99,16 @@ pub async fn obey(config: &Config, command: AppCommand) -> Result<(), CommandErr
     let said = app::obey(config, command).await?;
     print(&said)?;
     Ok(())
+}
+
+/// Brings the database up to date, or says what there is to do.
+///
+/// # Errors
+/// It cannot be done; or there is something to do, and it was only asked.
+pub async fn migrate(config: &Config, flags: MigrateFlags) -> Result<(), CommandError> {
+    let (said, done) = migrate::obey(config, flags).await?;
+    print(&said)?;
+    done
 }
 
 /// Writes to standard output; a reader that has gone, as in `| head`, is no error.

@@ -205,3 +205,39 @@ fn the_app_of_an_earlier_version_does_not_give_way_to_a_new_one() {
     let server = place.start(&["--config", "data/apps.toml"]);
     server.knock("app-key").hears("connection_established");
 }
+
+#[test]
+fn what_a_database_needs_is_told_and_done() {
+    let place = Place::new();
+    let checked = place.run(&["migrate", "--check"], &[]);
+    assert_eq!(checked.status.code(), Some(5));
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(told.starts_with("To do: 001_apps"), "{told}");
+    assert!(!place.path("data").exists());
+    let done = place.succeeds(&["migrate"]);
+    assert!(done.starts_with("Brought up to date: 001_apps"), "{done}");
+    assert_eq!(
+        place.succeeds(&["migrate", "--check"]),
+        "The tables are up to date.\n"
+    );
+
+    // A new key in front of the old one: what was sealed with that is written anew.
+    place.succeeds(&["app", "create", "--id", "1", "--secret", "secret"]);
+    let (old, new) = (place.path("data/secrets.key"), Place::new());
+    new.succeeds(&["app", "create"]);
+    let keys = [new.path("data/secrets.key"), old.clone()]
+        .map(|path| fs::read_to_string(path).expect("a key"));
+    fs::write(&old, keys.concat()).expect("written");
+    let told = place.succeeds(&["migrate", "--check"]);
+    assert!(told.contains("The secrets of 1 apps are plain"), "{told}");
+    assert!(
+        place
+            .succeeds(&["migrate", "--seal-secrets"])
+            .contains("Secrets written anew: 1.\n")
+    );
+    fs::write(&old, &keys[0]).expect("written");
+    assert_eq!(
+        place.json(&["app", "show", "1", "--json"])["secret"],
+        "secret"
+    );
+}

@@ -203,3 +203,45 @@ fn an_address_is_checked_and_its_password_never_shown() {
     assert_eq!(code, 2);
     assert!(said.contains("it names no database"), "{said}");
 }
+
+#[test]
+fn a_table_from_before_may_2026_is_widened_when_that_is_asked_for() {
+    in_runtime(async {
+        let (url, mut conn) = php("plain-secret-of-shop").await;
+        let narrow = "ALTER TABLE reverb_apps MODIFY app_secret VARCHAR(255) NOT NULL";
+        conn.query_drop(narrow).await.expect("narrowed");
+        let place = Place::new();
+        place.write(".env", &env_of(&url));
+        fn laravel<'a>(args: &[&'a str]) -> Vec<&'a str> {
+            [args, &["--database-url", "laravel"]].concat()
+        }
+        let (code, said) = place.ends(&laravel(&["migrate", "--check"]));
+        assert_eq!(code, 5, "{said}");
+        place.succeeds(&laravel(&["migrate"]));
+        let told = place.succeeds(&laravel(&["migrate", "--check"]));
+        assert!(told.contains("The secrets of 2 apps are plain"), "{told}");
+        let secret = "x".repeat(64);
+        let change = ["app", "update", "app-shop", "--secret", &secret];
+        let (code, said) = place.ends(&laravel(&change));
+        assert_eq!(code, 1);
+        assert!(
+            said.contains("reverb-server migrate --widen-secrets"),
+            "{said}"
+        );
+        let done = place.succeeds(&laravel(&["migrate", "--widen-secrets", "--seal-secrets"]));
+        assert!(
+            done.contains("app_secret is a TEXT now") && done.contains("anew: 2."),
+            "{done}"
+        );
+        place.succeeds(&laravel(&change));
+        let stored: Option<String> = conn
+            .query_first("SELECT app_secret FROM reverb_apps WHERE app_id = 'app-shop'")
+            .await
+            .expect("a row");
+        let keys = LaravelKeys::new(APP_KEY, "").expect("a key");
+        assert_eq!(
+            keys.decrypt(&stored.expect("a row")),
+            Ok(Some(secret.clone()))
+        );
+    });
+}
