@@ -32,8 +32,10 @@ mod laravel;
 mod migrate;
 mod row;
 mod secrets;
+mod users;
 
 pub use apps::{EnforceMaxConnections, MySqlApps};
 pub use database::{MySql, OpenError};
 pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
 pub use secrets::Secrets;
+pub use users::{MySqlUsers, User};

@@ -77,11 +77,29 @@ pub enum Command {
     CheckConfig,
     /// Bring the database up to date, as every start does; or check it
     Migrate(MigrateFlags),
+    /// List the panel's users, or check a password
+    User {
+        /// Which of it.
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// List, show, make, change and delete apps, live
     App {
         /// Which of it.
         #[command(subcommand)]
         command: AppCommand,
+    },
+}
+
+/// What to do with users.
+#[derive(Clone, Debug, Subcommand)]
+pub enum UserCommand {
+    /// List the users of the PHP product's panel
+    List,
+    /// Say whether a password, from standard input, is that of a user
+    Verify {
+        /// E-mail address of the user
+        email: String,
     },
 }
 

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod memory;
+pub mod password;
 pub mod run;
 pub mod shutdown;
 pub mod site;

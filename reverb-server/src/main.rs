@@ -40,6 +40,12 @@ fn obey(cli: &Cli) -> Result<(), Box<dyn Error>> {
                 .build()?;
             Ok(runtime.block_on(command::migrate(&config, flags))?)
         }
+        Command::User { command } => {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(runtime.block_on(command::obey_user(&config, command))?)
+        }
         Command::App { command } => {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()

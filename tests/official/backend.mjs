@@ -27,6 +27,11 @@ export class Backend {
     return `http://127.0.0.1:${this.#server.address().port}/${app.id}${path}`;
   }
 
+  /** Signs for this app as well. */
+  add(app) {
+    this.#apps.push(app);
+  }
+
   async stop() {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));

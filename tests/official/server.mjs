@@ -18,7 +18,7 @@ import { Backend } from './backend.mjs';
 import { eventually, within } from './waiting.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const binary = resolve(here, process.env.REVERB_SERVER_BIN ?? '../../target/debug/reverb-server');
+export const binary = resolve(here, process.env.REVERB_SERVER_BIN ?? '../../target/debug/reverb-server');
 
 /** What applications and their clients encrypt with; the server never learns it. */
 const masterKey = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64');
@@ -70,9 +70,10 @@ export class Server {
    * apps      what to write under [[apps]]; left out, there is no configuration file at all
    * settings  the file's other keys
    * env       environment of the server, besides PATH and HOME
+   * backendOf the apps that the backend signs for, if they are not those of the file
    */
-  constructor({ apps, settings = {}, env = {} } = {}) {
-    this.#options = { apps, settings, env };
+  constructor({ apps, settings = {}, env = {}, backendOf = apps ?? [] } = {}) {
+    this.#options = { apps, settings, env, backendOf };
   }
 
   get url() {
@@ -96,7 +97,7 @@ export class Server {
 
   async start() {
     this.#folder ??= await mkdtemp(join(tmpdir(), 'reverb-official-'));
-    this.#backend ??= await Backend.start(this.#options.apps ?? []);
+    this.#backend ??= await Backend.start([...this.#options.backendOf]);
     const args = ['--host', '127.0.0.1', '--port', String(this.port), '--data-dir', join(this.#folder, 'data')];
     if (this.#options.apps) {
       const file = join(this.#folder, 'reverb.toml');

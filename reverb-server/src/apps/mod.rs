@@ -14,6 +14,7 @@ use reverb_core::app_store::{
     StoreError,
 };
 use reverb_core::protocol::App;
+use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
 
@@ -99,6 +100,14 @@ impl Apps {
     /// It cannot be read.
     pub async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
         open::pending(config).await
+    }
+
+    /// The users of the PHP product, if its database is the one here.
+    ///
+    /// # Errors
+    /// The database cannot be had.
+    pub async fn users(config: &Config) -> Result<Option<MySqlUsers>, AppsError> {
+        open::users(config).await
     }
 
     /// Makes room for longer secrets; says whether there was too little.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reverb_core::app_store::{CorruptApp, StoreError};
-use reverb_mysql::{MySql, Secrets};
+use reverb_mysql::{MySql, MySqlUsers, Secrets};
 use reverb_sqlite::{OpenError, Sqlite};
 
 use super::Database;
@@ -166,6 +166,18 @@ pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsEr
             Sqlite::pending(&path).map_err(|source| AppsError::Open { path, source })
         }
     }
+}
+
+pub(super) async fn users(config: &Config) -> Result<Option<MySqlUsers>, AppsError> {
+    let Some(url) = &config.database.url else {
+        return Ok(None);
+    };
+    let database = MySql::open(url.reveal()).await;
+    let database = database.map_err(|source| AppsError::MySql {
+        name: url.to_string(),
+        source,
+    })?;
+    Ok(Some(database.users()))
 }
 
 /// A file of our own has room for all there are.

@@ -3,6 +3,7 @@
 mod app;
 mod migrate;
 mod print;
+mod user;
 mod values;
 
 use std::io;
@@ -10,7 +11,7 @@ use std::io;
 use reverb_core::app_store::{EditError, StoreError};
 
 use crate::apps::AppsError;
-use crate::cli::{AppCommand, MigrateFlags};
+use crate::cli::{AppCommand, MigrateFlags, UserCommand};
 use crate::config::Config;
 
 pub(crate) use self::values::{duration, limit, max_connections, webhook};
@@ -54,6 +55,12 @@ pub enum CommandError {
     /// The apps cannot be had.
     #[error(transparent)]
     Apps(#[from] AppsError),
+    /// There is no such user.
+    #[error("there is no user with the e-mail address {0:?}")]
+    NoUser(String),
+    /// Not the password of the user.
+    #[error("that is not the password of {0}")]
+    WrongPassword(String),
     /// A check has found something to do.
     #[error("there is something to do: reverb-server migrate does it")]
     Pending,
@@ -74,9 +81,10 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Credential { .. } => 2,
-            Self::NoApp { .. } | Self::Edit(EditError::Missing(_)) => 3,
+            Self::NoApp { .. } | Self::NoUser(_) | Self::Edit(EditError::Missing(_)) => 3,
             Self::Configured { .. }
             | Self::NotConfirmed(_)
+            | Self::WrongPassword(_)
             | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,
             Self::Pending => 5,
             _ => 1,
@@ -98,6 +106,15 @@ fn others(known: &[String]) -> String {
 pub async fn obey(config: &Config, command: AppCommand) -> Result<(), CommandError> {
     let said = app::obey(config, command).await?;
     print(&said)?;
+    Ok(())
+}
+
+/// Does what was asked about users, and prints it.
+///
+/// # Errors
+/// It cannot be done.
+pub async fn obey_user(config: &Config, command: UserCommand) -> Result<(), CommandError> {
+    print(&user::obey(config, command).await?)?;
     Ok(())
 }
 
