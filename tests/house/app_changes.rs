@@ -265,6 +265,33 @@ async fn a_store_that_does_not_know_what_has_changed_has_all_apps_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_puts_in_force_what_no_store_has_told_and_drops_nobody_else() {
+    let store = Remote::new();
+    let house = House::with_store(store.clone(), [app(), other()], |builder| builder).await;
+    let (mut client, mut neighbour) = (house.client().await, house.client_of(&other()).await);
+    house.hub.reload_apps().await.expect("reloaded");
+    client.ping().await;
+    change(&store.apps, |app| app.active = false).await;
+
+    // While the store is away everything stays as it was.
+    store.is_away.store(true, Ordering::Release);
+    let refused = house.hub.reload_apps().await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    client.ping().await;
+    house.client().await.ping().await;
+
+    store.is_away.store(false, Ordering::Release);
+    house.hub.reload_apps().await.expect("reloaded");
+    client.expect_close(4003, "disabled").await;
+    house
+        .knock("/app/app-key")
+        .await
+        .expect_close(4003, "disabled")
+        .await;
+    neighbour.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn following_ends_with_the_hub() {
     let (house, apps) = changing().await;
     let held = Arc::new(());

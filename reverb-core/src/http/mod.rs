@@ -351,6 +351,16 @@ impl Action {
     }
 }
 
+/// What is wrong with a request's head, if it is one that a proxy in front might understand differently, or has a compressed
+/// body: answer with this status and sentence, and close the connection.
+///
+/// The hub refuses these itself; a site with paths of its own beside the hub's asks here to be as strict.
+pub fn unclear<B>(request: &Request<B>) -> Option<(StatusCode, String)> {
+    judge(request)
+        .err()
+        .map(|error| (error.status, error.message))
+}
+
 /// As strict as the hub's own door is with a head, also with those that come later on a connection: what a proxy in front
 /// might understand differently is refused.
 fn judge<B>(request: &Request<B>) -> Result<(), ApiError> {

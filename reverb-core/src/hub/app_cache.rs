@@ -108,6 +108,16 @@ struct Entry {
     flight: Option<watch::Receiver<Option<Landed>>>,
 }
 
+impl Entry {
+    fn expire(&mut self, now: Instant) {
+        // Its answer may be of the time before: nobody else waits for it, and it is not kept.
+        self.flight = None;
+        if let Some(said) = &mut self.said {
+            said.fresh_until = now;
+        }
+    }
+}
+
 struct Said {
     app: Option<Arc<App>>,
     fresh_until: Instant,
@@ -178,6 +188,15 @@ impl AppCache {
         self.entries.lock().known.clear();
     }
 
+    /// Nothing that is remembered may be true any longer: the store is asked again. Until it answers, that is the last good
+    /// answer.
+    pub(super) fn expire_all(&self) {
+        let now = self.clock.now();
+        for entry in self.entries.lock().known.values_mut() {
+            entry.expire(now);
+        }
+    }
+
     /// What is remembered of this app is true no longer: the store is asked again. Until it answers, that is the last good
     /// answer. That there is no such app may be untrue from now on for any key.
     pub(super) fn expire(&self, id: &AppId) {
@@ -191,11 +210,7 @@ impl AppCache {
                 _ => true,
             };
             if is_meant {
-                // Its answer may be of the time before: nobody else waits for it, and it is not kept.
-                entry.flight = None;
-                if let Some(said) = &mut entry.said {
-                    said.fresh_until = now;
-                }
+                entry.expire(now);
             }
         }
     }

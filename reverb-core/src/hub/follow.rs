@@ -38,6 +38,26 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Has every app looked up anew, and puts in force what the store says of it now, as if all had changed. Clients of an
+    /// app that is as it was stay connected.
+    ///
+    /// A hub that is told of [changes](super::HubBuilder::changes) need not be told to do this; it is for those whose store
+    /// tells none, and for people who want to be sure.
+    ///
+    /// # Errors
+    /// The store cannot tell about some apps: these stay as they were.
+    pub async fn reload_apps(&self) -> Result<(), StoreError> {
+        let shared = self.shared();
+        shared.apps.expire_all();
+        let mut result = Ok(());
+        for id in shared.directory.apps() {
+            result = result.and(shared.renew(&id).await);
+        }
+        result
+    }
+}
+
 /// Keeps track of what was heard and what was done about it.
 struct Follower {
     shared: Arc<Shared>,
