@@ -33,6 +33,8 @@ Environment, also read from .env (flags win, then environment, .env, file):
                                              database are kept with them
   REVERB_ENCRYPTION_KEY                      seals secrets in the database;
                                              default: secrets.key beside it
+  API_TOKEN                                  opens /api/reverb-apps to those
+                                             who show it; default: closed
   REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is
                                              another address; for `app show`
   REVERB_APP_ID, REVERB_APP_KEY,

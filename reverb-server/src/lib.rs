@@ -12,6 +12,7 @@
 //! # Ok::<(), reverb_server::config::ConfigError>(())
 //! ```
 
+pub mod api;
 pub mod apps;
 pub mod cli;
 pub mod command;

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use reverb_core::app_store::StoreError;
+use reverb_core::clock::SystemClock;
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::api::Api;
 use crate::apps::{Apps, AppsError, Database};
 use crate::config::Config;
 use crate::limits::Capacity;
@@ -96,12 +98,15 @@ pub async fn run(
     stops: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let database = apps.database().cloned();
+    let api = Api::new(config, apps.clone(), SystemClock);
     let hub = wire(config, apps, capacity)?;
-    hub.listen(listener, Site::new(hub.service(), &config.path));
+    let site = Site::new(hub.service(), api.clone(), &config.path);
+    hub.listen(listener, site);
     tokio::select! {
         () = stops => {}
         () = memory::give_back(&hub) => {}
         () = look_after(&hub, database.as_ref()) => {}
+        () = reload(&hub, &api) => {}
     }
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
@@ -140,6 +145,22 @@ async fn look_after(hub: &Hub, database: Option<&Database>) {
     loop {
         minutes.tick().await;
         note_use(hub, database).await;
+    }
+}
+
+/// Looks up every app anew when somebody asks for it. It never resolves.
+async fn reload(hub: &Hub, api: &Api) {
+    loop {
+        api.restart_asked().await;
+        match hub.reload_apps().await {
+            Ok(()) => {
+                tracing::info!("all apps were looked up anew, as the management API was asked to")
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "not all apps could be looked up anew: the others stay as they were"
+            ),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Site`]: what the server answers besides the hub: whether it is up.
+//! [`Site`]: what the server answers besides the hub: whether it is up, and the management API.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,19 +13,26 @@ use hyper::body::Incoming;
 use reverb_core::http::{Body, HubService};
 use tower_service::Service;
 
-/// `/up` and `/health`, with or without the path prefix, and the hub for everything else.
+use crate::api::Api;
+
+/// `/up`, `/health` and `/api`, and the hub for everything else.
+///
+/// All of ours are there with and without the path prefix: who calls the server itself finds them where they have always been,
+/// and who only gets to it through a proxy that hands on the prefix finds them there.
 #[derive(Clone, Debug)]
 pub struct Site {
     hub: HubService,
+    api: Api,
     path: Arc<str>,
 }
 
 impl Site {
     /// The site around this hub, whose paths begin with `path`.
     #[must_use]
-    pub fn new(hub: HubService, path: &str) -> Self {
+    pub fn new(hub: HubService, api: Api, path: &str) -> Self {
         Self {
             hub,
+            api,
             path: path.into(),
         }
     }
@@ -47,6 +54,10 @@ impl Service<Request<Incoming>> for Site {
             // As Laravel Reverb answers.
             "/up" if is_read => Box::pin(async { Ok(healthy(r#"{"health":"OK"}"#)) }),
             "/health" if is_read => Box::pin(async { Ok(healthy(r#"{"status":"healthy"}"#)) }),
+            inner if Api::has(inner) => {
+                let (api, inner) = (self.api.clone(), inner.to_owned());
+                Box::pin(async move { Ok(api.answer(request, &inner).await) })
+            }
             _ => self.hub.call(request),
         }
     }

@@ -21,10 +21,22 @@ pub fn new_secret() -> String {
 }
 
 fn random_text(length: usize) -> String {
-    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    random_of(b"abcdefghijklmnopqrstuvwxyz0123456789", length)
+}
+
+/// So many random letters of both cases and digits, 5.95 bits each: what the management API makes its credentials of.
+#[must_use]
+pub fn random_alphanumerics(length: usize) -> String {
+    random_of(
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+        length,
+    )
+}
+
+fn random_of(letters: &[u8], length: usize) -> String {
     let mut random = rand::rng();
     (0..length)
-        .map(|_| char::from(LETTERS[random.random_range(0..LETTERS.len())]))
+        .map(|_| char::from(letters[random.random_range(0..letters.len())]))
         .collect()
 }
 
@@ -43,5 +55,7 @@ mod tests {
         assert!(new_key().len() == 20 && is_plain(&new_key()));
         assert!(new_secret().len() == 32 && is_plain(&new_secret()));
         assert_ne!(new_secret(), new_secret());
+        let mixed = random_alphanumerics(64);
+        assert!(mixed.len() == 64 && mixed.bytes().all(|b| b.is_ascii_alphanumeric()));
     }
 }

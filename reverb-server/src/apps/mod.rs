@@ -18,7 +18,7 @@ use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
 
-pub use self::credentials::{new_id, new_key, new_secret};
+pub use self::credentials::{new_id, new_key, new_secret, random_alphanumerics};
 pub use self::key::KeyError;
 pub use self::open::{AppsError, exposed_key};
 
@@ -300,6 +300,14 @@ impl Apps {
     /// None, as it is in memory.
     pub async fn is_configured(&self, id: &str) -> Result<bool, StoreError> {
         Ok(self.configured.find_by_id(id).await?.is_some())
+    }
+
+    /// Whether an app of the configuration has this key.
+    ///
+    /// # Errors
+    /// None, as it is in memory.
+    pub async fn is_configured_key(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.configured.find_by_key(key).await?.is_some())
     }
 
     /// Refuses an app of the database that would be hidden by one that is configured.

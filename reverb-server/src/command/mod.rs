@@ -14,7 +14,7 @@ use crate::apps::AppsError;
 use crate::cli::{AppCommand, MigrateFlags, UserCommand};
 use crate::config::Config;
 
-pub(crate) use self::values::{duration, limit, max_connections, webhook};
+pub(crate) use self::values::{LONGEST, duration, limit, max_connections, set_limits, webhook};
 
 /// Why a command has failed. Each has an exit code, for scripts.
 #[derive(Debug, thiserror::Error)]

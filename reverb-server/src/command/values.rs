@@ -8,9 +8,11 @@ use reverb_core::protocol::{Limits, Webhook, WebhookEvent};
 use crate::cli::MaxConnections;
 use crate::config::values;
 
+/// The longest time that can be said.
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 /// `30m`, `24h`, `7d`, `90s`, or 0.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: u64 = 366 * 86_400;
     let told = || format!("write a time as 30m, 24h or 7d, at most 366d, or 0; not {text:?}");
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -27,8 +29,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let number = number.parse::<u64>().ok().filter(|_| is_number);
     let total = number.and_then(|number| number.checked_mul(seconds));
-    let total = total.filter(|total| *total <= LONGEST).ok_or_else(told)?;
-    Ok(Duration::from_secs(total))
+    let total = total.map(Duration::from_secs);
+    total.filter(|total| *total <= LONGEST).ok_or_else(told)
 }
 
 /// A number of connections, or `none`.
@@ -55,7 +57,7 @@ pub(crate) fn limit(text: &str) -> Result<(String, u32), String> {
 }
 
 /// Sets these limits.
-pub(super) fn set_limits(limits: &mut Limits, changes: &[(String, u32)]) -> Result<(), String> {
+pub(crate) fn set_limits(limits: &mut Limits, changes: &[(String, u32)]) -> Result<(), String> {
     let mut all = serde_json::to_value(&*limits).expect("limits are JSON");
     for (name, value) in changes {
         let known = all.as_object_mut().expect("an object");

@@ -11,7 +11,8 @@ use super::problem::{Problem, did_you_mean};
 use super::table::Found;
 
 /// Every name we read. Those of Laravel Reverb mean what they mean there.
-const OURS: [&str; 21] = [
+const OURS: [&str; 22] = [
+    "API_TOKEN",
     "REVERB_SERVER_HOST",
     "REVERB_SERVER_PORT",
     "REVERB_SERVER_PATH",

@@ -11,6 +11,7 @@ use super::file::{self, FileSettings};
 use super::problem::Problem;
 use super::table::Found;
 use super::{Config, ConfigError, env_app, values};
+use crate::api::Token;
 use crate::cli::Flags;
 
 /// The whole configuration.
@@ -91,6 +92,8 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
         &mut config.database.enforce,
         [enforce, file.enforce_max_connections],
     );
+    let token = env.parse("API_TOKEN", |text| Ok(Some(Token::new(text))));
+    origins.lay("api_token", &mut config.api_token, [token]);
     let log = env.parse("RUST_LOG", any_text);
     origins.lay("log", &mut config.log, [flag("--log", &flags.log), log]);
     let threads = env.parse("TOKIO_WORKER_THREADS", threads);
@@ -115,6 +118,10 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     config.origins = origins.0;
     apps.into_iter().for_each(|app| config.add_app(app));
     config.warnings = env.without_effect();
+    if config.api_token.as_ref().is_some_and(Token::is_short) {
+        let advice = "API_TOKEN is short enough to be guessed: take a long random one, as `openssl rand -hex 32` makes";
+        config.warnings.push(advice.to_owned());
+    }
     config.same_flags = same_flags(flags);
     config.read_from = read_from(flags, env, file_name.map(|found| found.value));
     Ok(config)

@@ -30,6 +30,7 @@ pub(crate) use self::database::said;
 
 use self::env::Environment;
 use self::table::Found;
+use crate::api::Token;
 use crate::cli::Flags;
 
 /// All that the server is told.
@@ -46,7 +47,7 @@ pub struct Config {
     pub apps: Vec<App>,
     /// After how much silence a connection is checked; 30 s by default. Already set in all `apps`.
     pub activity_timeout: Duration,
-    /// Whose `X-Forwarded-Proto` counts, for `force_tls`.
+    /// Whose `X-Forwarded-Proto` counts, for `force_tls`, and whose `X-Forwarded-For` for the management API's throttle.
     pub trusted_proxies: Vec<IpNet>,
     /// How long the system keeps a connection to itself until the peer has sent something; 5 s by default, 0 not at
     /// all. Whoever connects and says nothing costs nothing that long, and everybody else a wake-up less. Linux
@@ -60,6 +61,8 @@ pub struct Config {
     pub database: DatabaseSettings,
     /// What seals the secrets in the database; by default the key in a file beside it.
     pub keyring: Option<Keyring>,
+    /// What callers of the management API must show; without one it is closed to everybody.
+    pub api_token: Option<Token>,
     /// Threads that carry the connections; one per processor by default.
     pub worker_threads: usize,
     /// What to log, as `RUST_LOG`; `info` by default.
@@ -131,6 +134,7 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             database: DatabaseSettings::default(),
             keyring: None,
+            api_token: None,
             worker_threads: available_parallelism().map_or(1, usize::from),
             log: "info".to_owned(),
             read_from: Vec::new(),

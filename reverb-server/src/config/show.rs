@@ -63,6 +63,17 @@ pub(super) fn show(config: &Config) -> String {
             config.keyring.as_ref().map(Keyring::ids),
             "encryption_key",
         ),
+        (
+            "API_TOKEN",
+            Some(
+                match config.api_token {
+                    Some(_) => "***",
+                    None => "not set, /api is closed",
+                }
+                .to_owned(),
+            ),
+            "api_token",
+        ),
         ("log", Some(config.log.clone()), "log"),
         ("public host", public.host.clone(), "REVERB_HOST"),
         (

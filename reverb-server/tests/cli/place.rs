@@ -115,7 +115,7 @@ impl Server {
             .said
             .split("http://")
             .last()
-            .and_then(|rest| rest.split_whitespace().next());
+            .and_then(|rest| rest.split(['/', ' ', '\n']).next());
         let address = self
             .said
             .rsplit_once("listening")

@@ -1,0 +1,399 @@
+//! The gates, and stores that do not do as they should. What callers see of all else is in tests/api.
+
+mod store;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
+use http_body_util::Full;
+use reverb_core::app_store::AppEditor;
+use reverb_core::clock::ManualClock;
+use reverb_core::protocol::App;
+use serde_json::{Value, json};
+
+use self::store::Store;
+use super::*;
+use crate::apps::Database;
+
+const TOKEN: &str = "a-token-that-is-long-enough";
+
+struct Desk {
+    api: Api,
+    clock: ManualClock,
+    store: Arc<Store>,
+}
+
+struct Reply {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Reply {
+    fn number(&self, header: &str) -> Option<u64> {
+        self.headers.get(header)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Limit, and what remains of it.
+    fn left(&self) -> Option<(u64, u64)> {
+        self.number("x-ratelimit-limit")
+            .zip(self.number("x-ratelimit-remaining"))
+    }
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self::with(|config| config.api_token = Some(Token::new(TOKEN)), true)
+    }
+
+    fn with(change: impl FnOnce(&mut Config), has_database: bool) -> Self {
+        let mut config = Config::default();
+        change(&mut config);
+        let clock = ManualClock::new(Duration::from_secs(1_700_000_000));
+        let store = Arc::new(Store::default());
+        let database = has_database.then(|| Database {
+            apps: store.clone(),
+            name: "a store".to_owned(),
+        });
+        Self {
+            api: Api::new(&config, Apps::new(&config, database), clock.clone()),
+            clock,
+            store,
+        }
+    }
+
+    async fn from(&self, address: &str, token: &str, line: &str, body: Value) -> Reply {
+        let (method, target) = line.split_once(' ').expect("method and target");
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header("host", "x")
+            .body(Full::new(Bytes::from(body)))
+            .expect("a request");
+        let peer = (address.parse::<IpAddr>().expect("an address"), 4711).into();
+        request.extensions_mut().insert(Peer(peer));
+        if !token.is_empty() {
+            let shown = format!("Bearer {token}").parse().expect("a header");
+            request.headers_mut().insert(AUTHORIZATION, shown);
+        }
+        let path = request.uri().path().to_owned();
+        let (head, body) = self.api.answer(request, &path).await.into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        }
+    }
+
+    /// From an address that calls for the first time.
+    async fn call(&self, line: &str, body: Value) -> Reply {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let address = (CALLS.fetch_add(1, Ordering::Relaxed) as u32 + 0x0a00_0000).to_be_bytes();
+        self.from(&IpAddr::from(address).to_string(), TOKEN, line, body)
+            .await
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_learns_what_there_is() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    for line in [
+        "GET /api/reverb-apps",
+        "GET /api/reverb-apps/1",
+        "GET /api/reverb-apps/99999",
+        "POST /api/reverb-apps/restart",
+        "PUT /api/reverb-apps",
+        "GET /api/nothing",
+        "GET /api",
+    ] {
+        for token in ["", "another-token"] {
+            let reply = desk
+                .from(&format!("192.0.2.{}", line.len()), token, line, Value::Null)
+                .await;
+            assert_eq!(reply.status, 401, "{line}");
+            assert_eq!(
+                reply.body,
+                json!({"message": "Invalid API token."}),
+                "{line}"
+            );
+        }
+    }
+    for config in [None, Some(Token::new(""))] {
+        let is_set = config.is_some();
+        let closed = Desk::with(|all| all.api_token = config, true);
+        let reply = closed.call("GET /api/reverb-apps/99999", Value::Null).await;
+        let message = if is_set {
+            "Invalid API token."
+        } else {
+            "API access is not configured."
+        };
+        assert_eq!(
+            (reply.status, &reply.body),
+            (401, &json!({"message": message}))
+        );
+        let reply = closed.call("GET /api/openapi.json", Value::Null).await;
+        assert_eq!(
+            (reply.status, &reply.body["openapi"]),
+            (200, &json!("3.1.0"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn guessing_ends_after_ten_tries_and_uses_up_no_calls() {
+    let desk = Desk::new();
+    let (list, there) = ("GET /api/reverb-apps", "192.0.2.1");
+    for n in 1..=10 {
+        let reply = desk.from(there, "a-guess", list, Value::Null).await;
+        assert_eq!((reply.status, reply.left()), (401, Some((10, 10 - n))));
+    }
+    desk.clock.advance(Duration::from_millis(17_500));
+    for token in ["a-guess", TOKEN] {
+        let reply = desk.from(there, token, list, Value::Null).await;
+        assert_eq!((reply.status, reply.left()), (429, Some((10, 0))));
+        assert_eq!(reply.body, json!({"message": "Too Many Attempts."}));
+        assert_eq!(reply.number("retry-after"), Some(43));
+        assert_eq!(reply.number("x-ratelimit-reset"), Some(1_700_000_017 + 43));
+    }
+    assert_eq!(
+        desk.from("192.0.2.2", TOKEN, list, Value::Null)
+            .await
+            .status,
+        200
+    );
+    desk.clock.advance(Duration::from_secs(43));
+    let reply = desk.from(there, TOKEN, list, Value::Null).await;
+    assert_eq!((reply.status, reply.left()), (200, Some((60, 59))));
+}
+
+#[tokio::test]
+async fn calls_and_restarts_are_counted_apart() {
+    let desk = Desk::new();
+    let there = "192.0.2.1";
+    let call = async |line| desk.from(there, TOKEN, line, Value::Null).await;
+    for n in 1..=10 {
+        assert_eq!(
+            call("GET /api/reverb-apps").await.left(),
+            Some((60, 60 - n))
+        );
+    }
+    for n in 1..=5 {
+        let reply = call("POST /api/reverb-apps/restart").await;
+        assert_eq!((reply.status, reply.left()), (200, Some((5, 5 - n))));
+        assert_eq!(
+            reply.body,
+            json!({"message": "Reverb server restart has been queued."})
+        );
+    }
+    let reply = call("POST /api/reverb-apps/restart").await;
+    assert_eq!((reply.status, reply.left()), (429, Some((5, 0))));
+    // Five calls were restarts, and one was refused as one.
+    for n in 17..=60 {
+        let reply = call("GET /api/reverb-apps/5").await;
+        assert_eq!((reply.status, reply.left()), (404, Some((60, 60 - n))));
+    }
+    let reply = call("GET /api/reverb-apps").await;
+    assert_eq!((reply.status, reply.left()), (429, Some((60, 0))));
+    assert_eq!(reply.number("retry-after"), Some(60));
+    desk.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        call("POST /api/reverb-apps/restart").await.left(),
+        Some((5, 4))
+    );
+}
+
+#[tokio::test]
+async fn many_restarts_at_once_are_one() {
+    let desk = Desk::new();
+    for _ in 0..3 {
+        desk.call("POST /api/reverb-apps/restart", Value::Null)
+            .await;
+    }
+    desk.api.restart_asked().await;
+    let again = tokio::time::timeout(Duration::from_millis(20), desk.api.restart_asked());
+    assert!(again.await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_told_without_its_secrets() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    desk.store.is_away.store(true, Ordering::Release);
+    let calls = [
+        ("GET /api/reverb-apps", Value::Null),
+        ("POST /api/reverb-apps", json!({"name": "Shop"})),
+        (
+            "POST /api/reverb-apps",
+            json!({"name": "Shop", "app_id": "app-12345"}),
+        ),
+        ("GET /api/reverb-apps/1", Value::Null),
+        ("PATCH /api/reverb-apps/1", json!({})),
+        ("DELETE /api/reverb-apps/1", Value::Null),
+        ("POST /api/reverb-apps/1/rotate-secret", Value::Null),
+        ("POST /api/reverb-apps/1/rotate-key", Value::Null),
+    ];
+    for (line, body) in calls {
+        let reply = desk.call(line, body).await;
+        let message = "The app store does not answer at the moment. Try again.";
+        assert_eq!(
+            (reply.status, &reply.body),
+            (503, &json!({"message": message})),
+            "{line}"
+        );
+        assert!(reply.headers.contains_key(RETRY_AFTER), "{line}");
+    }
+    // What it says of a body needs no store.
+    let reply = desk.call("POST /api/reverb-apps", json!({})).await;
+    assert_eq!(reply.status, 422);
+}
+
+#[tokio::test]
+async fn an_app_that_is_stored_wrongly_can_be_seen_and_deleted_and_not_changed() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    desk.store.has_corrupt.store(true, Ordering::Release);
+    let numbers = |reply: &Reply| {
+        let data = reply.body["data"].as_array().expect("a list");
+        data.iter()
+            .map(|app| app["id"].as_u64().expect("a number"))
+            .collect::<Vec<_>>()
+    };
+    let all = desk.call("GET /api/reverb-apps", Value::Null).await;
+    assert_eq!(numbers(&all), [1, 99]);
+    let active = desk
+        .call("GET /api/reverb-apps?active=1", Value::Null)
+        .await;
+    assert_eq!(numbers(&active), [1]);
+    let inactive = desk
+        .call("GET /api/reverb-apps?active=0", Value::Null)
+        .await;
+    assert_eq!(numbers(&inactive), [99]);
+    let shown = desk.call("GET /api/reverb-apps/99", Value::Null).await;
+    assert_eq!(
+        (shown.status, &shown.body["data"]["settings"]),
+        (200, &Value::Null)
+    );
+    for line in [
+        "PATCH /api/reverb-apps/99",
+        "POST /api/reverb-apps/99/rotate-key",
+        "POST /api/reverb-apps/99/rotate-secret",
+    ] {
+        let reply = desk.call(line, json!({})).await;
+        assert_eq!(reply.status, 409, "{line}");
+        assert!(!reply.body.to_string().contains("sealed"), "{}", reply.body);
+    }
+    assert_eq!(
+        desk.call("DELETE /api/reverb-apps/99", Value::Null)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        desk.call("DELETE /api/reverb-apps/99", Value::Null)
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_others_were_faster_with_is_made_all_the_same() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    desk.store.outdated.store(4, Ordering::Release);
+    let reply = desk
+        .call("PATCH /api/reverb-apps/1", json!({"name": "Store"}))
+        .await;
+    assert_eq!(
+        (reply.status, &reply.body["data"]["name"]),
+        (200, &json!("Store"))
+    );
+    desk.store.outdated.store(5, Ordering::Release);
+    let reply = desk
+        .call("PATCH /api/reverb-apps/1", json!({"name": "Laden"}))
+        .await;
+    assert_eq!((reply.status, reply.number("retry-after")), (409, Some(1)));
+}
+
+#[tokio::test]
+async fn more_than_a_page_of_apps_is_one_list() {
+    let desk = Desk::new();
+    for n in 0..1100 {
+        let app = App::new(&format!("{}", 5000 - n), &format!("key-{n}"), "secret");
+        desk.store
+            .apps
+            .create(app.expect("an app"))
+            .await
+            .expect("made");
+    }
+    let reply = desk.call("GET /api/reverb-apps", Value::Null).await;
+    let data = reply.body["data"].as_array().expect("a list");
+    let numbers = data.iter().map(|app| app["id"].as_u64().expect("a number"));
+    assert!(numbers.eq(1..=1100));
+}
+
+#[tokio::test]
+async fn without_a_database_there_is_nothing_to_manage() {
+    let desk = Desk::with(|config| config.api_token = Some(Token::new(TOKEN)), false);
+    for line in [
+        "GET /api/reverb-apps",
+        "GET /api/reverb-apps/1",
+        "DELETE /api/reverb-apps/1",
+    ] {
+        let reply = desk.call(line, Value::Null).await;
+        assert_eq!(reply.status, 503, "{line}");
+        assert!(
+            reply.body["message"]
+                .as_str()
+                .expect("text")
+                .contains("--data-dir")
+        );
+    }
+    let reply = desk
+        .call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    assert_eq!(reply.status, 503);
+}
+
+#[tokio::test]
+async fn what_the_configuration_has_is_taken() {
+    let desk = Desk::with(
+        |config| {
+            config.api_token = Some(Token::new(TOKEN));
+            config.apps = vec![App::new("configured", "configured-key", "secret").expect("an app")];
+        },
+        true,
+    );
+    let body = json!({"name": "Shop", "app_id": "configured", "app_key": "configured-key"});
+    let reply = desk.call("POST /api/reverb-apps", body).await;
+    let message = "The app id has already been taken. (and 1 more error)";
+    assert_eq!(
+        (reply.status, &reply.body["message"]),
+        (422, &json!(message))
+    );
+    let made = desk
+        .call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    assert_eq!(made.status, 201);
+    let reply = desk
+        .call(
+            "PATCH /api/reverb-apps/1",
+            json!({"app_key": "configured-key"}),
+        )
+        .await;
+    assert_eq!(
+        reply.body["errors"],
+        json!({"app_key": ["The app key has already been taken."]})
+    );
+}
