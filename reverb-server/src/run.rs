@@ -68,6 +68,11 @@ pub async fn serve(config: Config, capacity: Capacity) -> Result<(), RunError> {
     for clash in apps.clashes(&config).await? {
         tracing::warn!("{clash}");
     }
+    if config.api_token.is_some() && apps.database().is_none() {
+        tracing::warn!(
+            "API_TOKEN opens /api, but there is no database for its apps: name a folder with --data-dir"
+        );
+    }
     let (stop, stops) = oneshot::channel();
     let mut running = std::pin::pin!(run(&config, apps, capacity, listener, async {
         let _ = stops.await;

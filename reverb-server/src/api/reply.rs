@@ -10,7 +10,7 @@ use reverb_core::http::Body;
 use serde::Serialize;
 
 use super::throttle::{Exhausted, Left};
-use super::validate::{Mistakes, taken};
+use super::validate::{Mistakes, taken, unfit};
 
 /// An answer, or why there is none.
 pub(super) type Answer = Result<Response<Body>, Refusal>;
@@ -163,8 +163,12 @@ impl From<EditError> for Refusal {
     fn from(error: EditError) -> Self {
         match error {
             EditError::Taken { field, .. } => {
-                let field = if field == "key" { "app_key" } else { "app_id" };
+                let field = on_the_wire(field);
                 Self::invalid(field, taken(field))
+            }
+            EditError::Unfit { field, reason } => {
+                let field = on_the_wire(field);
+                Self::invalid(field, unfit(field, &reason))
             }
             EditError::Outdated { .. } => Self::Busy,
             EditError::Store(error) => error.into(),
@@ -176,6 +180,17 @@ impl From<EditError> for Refusal {
                 Self::Unavailable
             }
         }
+    }
+}
+
+/// What callers know a field of an app by.
+fn on_the_wire(field: &'static str) -> &'static str {
+    match field {
+        "id" => "app_id",
+        "key" => "app_key",
+        "secret" => "app_secret",
+        "active" => "is_active",
+        other => other,
     }
 }
 

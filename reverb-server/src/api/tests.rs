@@ -1,5 +1,6 @@
 //! The gates, and stores that do not do as they should. What callers see of all else is in tests/api.
 
+mod gates;
 mod store;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -101,128 +102,6 @@ impl Desk {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_learns_what_there_is() {
-    let desk = Desk::new();
-    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
-        .await;
-    for line in [
-        "GET /api/reverb-apps",
-        "GET /api/reverb-apps/1",
-        "GET /api/reverb-apps/99999",
-        "POST /api/reverb-apps/restart",
-        "PUT /api/reverb-apps",
-        "GET /api/nothing",
-        "GET /api",
-    ] {
-        for token in ["", "another-token"] {
-            let reply = desk
-                .from(&format!("192.0.2.{}", line.len()), token, line, Value::Null)
-                .await;
-            assert_eq!(reply.status, 401, "{line}");
-            assert_eq!(
-                reply.body,
-                json!({"message": "Invalid API token."}),
-                "{line}"
-            );
-        }
-    }
-    for config in [None, Some(Token::new(""))] {
-        let is_set = config.is_some();
-        let closed = Desk::with(|all| all.api_token = config, true);
-        let reply = closed.call("GET /api/reverb-apps/99999", Value::Null).await;
-        let message = if is_set {
-            "Invalid API token."
-        } else {
-            "API access is not configured."
-        };
-        assert_eq!(
-            (reply.status, &reply.body),
-            (401, &json!({"message": message}))
-        );
-        let reply = closed.call("GET /api/openapi.json", Value::Null).await;
-        assert_eq!(
-            (reply.status, &reply.body["openapi"]),
-            (200, &json!("3.1.0"))
-        );
-    }
-}
-
-#[tokio::test]
-async fn guessing_ends_after_ten_tries_and_uses_up_no_calls() {
-    let desk = Desk::new();
-    let (list, there) = ("GET /api/reverb-apps", "192.0.2.1");
-    for n in 1..=10 {
-        let reply = desk.from(there, "a-guess", list, Value::Null).await;
-        assert_eq!((reply.status, reply.left()), (401, Some((10, 10 - n))));
-    }
-    desk.clock.advance(Duration::from_millis(17_500));
-    for token in ["a-guess", TOKEN] {
-        let reply = desk.from(there, token, list, Value::Null).await;
-        assert_eq!((reply.status, reply.left()), (429, Some((10, 0))));
-        assert_eq!(reply.body, json!({"message": "Too Many Attempts."}));
-        assert_eq!(reply.number("retry-after"), Some(43));
-        assert_eq!(reply.number("x-ratelimit-reset"), Some(1_700_000_017 + 43));
-    }
-    assert_eq!(
-        desk.from("192.0.2.2", TOKEN, list, Value::Null)
-            .await
-            .status,
-        200
-    );
-    desk.clock.advance(Duration::from_secs(43));
-    let reply = desk.from(there, TOKEN, list, Value::Null).await;
-    assert_eq!((reply.status, reply.left()), (200, Some((60, 59))));
-}
-
-#[tokio::test]
-async fn calls_and_restarts_are_counted_apart() {
-    let desk = Desk::new();
-    let there = "192.0.2.1";
-    let call = async |line| desk.from(there, TOKEN, line, Value::Null).await;
-    for n in 1..=10 {
-        assert_eq!(
-            call("GET /api/reverb-apps").await.left(),
-            Some((60, 60 - n))
-        );
-    }
-    for n in 1..=5 {
-        let reply = call("POST /api/reverb-apps/restart").await;
-        assert_eq!((reply.status, reply.left()), (200, Some((5, 5 - n))));
-        assert_eq!(
-            reply.body,
-            json!({"message": "Reverb server restart has been queued."})
-        );
-    }
-    let reply = call("POST /api/reverb-apps/restart").await;
-    assert_eq!((reply.status, reply.left()), (429, Some((5, 0))));
-    // Five calls were restarts, and one was refused as one.
-    for n in 17..=60 {
-        let reply = call("GET /api/reverb-apps/5").await;
-        assert_eq!((reply.status, reply.left()), (404, Some((60, 60 - n))));
-    }
-    let reply = call("GET /api/reverb-apps").await;
-    assert_eq!((reply.status, reply.left()), (429, Some((60, 0))));
-    assert_eq!(reply.number("retry-after"), Some(60));
-    desk.clock.advance(Duration::from_secs(60));
-    assert_eq!(
-        call("POST /api/reverb-apps/restart").await.left(),
-        Some((5, 4))
-    );
-}
-
-#[tokio::test]
-async fn many_restarts_at_once_are_one() {
-    let desk = Desk::new();
-    for _ in 0..3 {
-        desk.call("POST /api/reverb-apps/restart", Value::Null)
-            .await;
-    }
-    desk.api.restart_asked().await;
-    let again = tokio::time::timeout(Duration::from_millis(20), desk.api.restart_asked());
-    assert!(again.await.is_err());
-}
-
-#[tokio::test]
 async fn a_store_that_is_away_is_told_without_its_secrets() {
     let desk = Desk::new();
     desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
@@ -254,6 +133,16 @@ async fn a_store_that_is_away_is_told_without_its_secrets() {
     // What it says of a body needs no store.
     let reply = desk.call("POST /api/reverb-apps", json!({})).await;
     assert_eq!(reply.status, 422);
+}
+
+#[tokio::test]
+async fn what_a_store_has_no_room_for_is_a_mistake_of_its_field() {
+    let desk = Desk::new();
+    let body = json!({"name": "Shop", "description": "x".repeat(2000)});
+    let reply = desk.call("POST /api/reverb-apps", body).await;
+    let message = "The description field cannot be kept: it has more than 1000 bytes.";
+    let expected = json!({"message": message, "errors": {"description": [message]}});
+    assert_eq!((reply.status, &reply.body), (422, &expected));
 }
 
 #[tokio::test]

@@ -140,6 +140,12 @@ pub(super) fn taken(field: &str) -> String {
     format!("The {name} has already been taken.")
 }
 
+/// That the store has no room for this.
+pub(super) fn unfit(field: &str, reason: &str) -> String {
+    let name = spoken(field);
+    format!("The {name} field cannot be kept: {reason}.")
+}
+
 /// A field's name in a sentence.
 fn spoken(field: &str) -> String {
     field.replace('_', " ")

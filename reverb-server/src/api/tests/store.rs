@@ -10,6 +10,9 @@ use reverb_core::app_store::{
 };
 use reverb_core::protocol::App;
 
+/// Bytes of a description.
+const MOST: usize = 1000;
+
 /// A store that can be away, be faster than whoever saves, or have an app that is none.
 #[derive(Default)]
 pub(super) struct Store {
@@ -89,6 +92,11 @@ impl AppEditor for Store {
 
     async fn create(&self, app: App) -> Result<Arc<App>, EditError> {
         self.answer()?;
+        if app.description.len() > MOST {
+            let reason = format!("it has more than {MOST} bytes");
+            let field = "description";
+            return Err(EditError::Unfit { field, reason });
+        }
         self.apps.create(app).await
     }
 
