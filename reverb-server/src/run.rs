@@ -70,7 +70,7 @@ pub async fn serve(config: Config, capacity: Capacity) -> Result<(), RunError> {
     }
     if config.api_token.is_some() && apps.database().is_none() {
         tracing::warn!(
-            "API_TOKEN opens /api, but there is no database for its apps: name a folder with --data-dir"
+            "API_TOKEN opens /api, but there is no database for its apps: name one with --data-dir or --database-url"
         );
     }
     let (stop, stops) = oneshot::channel();

@@ -98,7 +98,7 @@ impl Refusal {
                 "The app store does not answer at the moment. Try again.".to_owned()
             }
             Self::NoDatabase => {
-                "This server keeps no apps in a database: start it with --data-dir.".to_owned()
+                "This server keeps no apps in a database: start it with --data-dir or --database-url.".to_owned()
             }
         }
     }

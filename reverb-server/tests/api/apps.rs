@@ -59,6 +59,14 @@ fn a_server_without_a_token_says_so() {
         "{shown}"
     );
 
+    // Half a token would lock out whoever has the whole one.
+    place.write(".env", "API_TOKEN=half$secret\n");
+    let told = place.fails(&["check-config"]);
+    assert!(
+        told.contains(".env:1: API_TOKEN: contains a $") && !told.contains("half"),
+        "{told}"
+    );
+
     place.write(".env", "API_TOKEN='s3cret'\n");
     let output = place.run(&["check-config"], &[]);
     let (shown, told) = (

@@ -36,11 +36,7 @@ fn an_app_lives_as_the_api_says() {
         .to_owned();
     client.hears("4001");
     let mut client = hears_soon(&desk, &key, "connection_established");
-    assert!(
-        desk.server.log().contains("looked up anew"),
-        "{}",
-        desk.server.log()
-    );
+    desk.server.logs("looked up anew");
 
     desk.call("DELETE", &path, Value::Null).ok(204);
     client.hears("4001");

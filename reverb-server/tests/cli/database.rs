@@ -147,13 +147,7 @@ fn without_its_key_a_database_is_not_served_and_no_new_key_is_made() {
     let server = place.start(&[]);
     server.knock("key-2").hears("connection_established");
     server.knock("key-1").hears("4003");
-    assert!(
-        server
-            .log()
-            .contains("an app is off until it is stored rightly"),
-        "{}",
-        server.log()
-    );
+    server.logs("an app is off until it is stored rightly");
     drop(server);
 
     // The environment says it as well, both keys if need be.

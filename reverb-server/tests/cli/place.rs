@@ -101,6 +101,17 @@ impl Server {
         fs::read_to_string(&self.log).expect("its log")
     }
 
+    /// Waits until it has said this on standard error: what it does by the way may come later than what it answers.
+    pub(crate) fn logs(&self, text: &str) {
+        for _ in 0..1000 {
+            if self.log().contains(text) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{text} was expected in:\n{}", self.log());
+    }
+
     /// What follows this on its line.
     pub(crate) fn line(&self, start: &str) -> &str {
         let line = self.said.lines().find_map(|line| line.strip_prefix(start));
