@@ -18,7 +18,13 @@ pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets) -> Result<(), Fail
     }
     let mut transaction = conn.start_transaction(TxOpts::default()).await?;
     let mut revision = lock(&mut transaction).await?;
-    adopt_locked(&mut transaction, &mut revision, secrets).await?;
+    forget_removed(&mut transaction, &mut revision).await?;
+    let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH}");
+    let changed: Vec<u64> = transaction.query(sql).await?;
+    for row_id in changed {
+        adopt_changed(&mut transaction, &mut revision, row_id, secrets).await?;
+    }
+    take_in_new(&mut transaction, &mut revision).await?;
     unlock(&mut transaction, revision).await?;
     Ok(transaction.commit().await?)
 }
@@ -42,21 +48,6 @@ async fn is_something_new(conn: &mut Conn) -> Result<bool, Failed> {
     );
     let is_new: Option<bool> = conn.query_first(sql).await?;
     Ok(is_new == Some(true))
-}
-
-/// The same, for who has the lock.
-pub(crate) async fn adopt_locked(
-    transaction: &mut Transaction<'_>,
-    revision: &mut u64,
-    secrets: &Secrets,
-) -> Result<(), Failed> {
-    forget_removed(transaction, revision).await?;
-    let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH}");
-    let changed: Vec<u64> = transaction.query(sql).await?;
-    for row_id in changed {
-        adopt_changed(transaction, revision, row_id, secrets).await?;
-    }
-    take_in_new(transaction, revision).await
 }
 
 async fn forget_removed(

@@ -126,9 +126,7 @@ impl MySqlApps {
     async fn edit_once(&self, edit: Edit<'_>) -> Result<u64, Failed> {
         let mut conn = self.database.conn().await?;
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
-        let mut revision = adopt::lock(&mut transaction).await?;
-        adopt::adopt_locked(&mut transaction, &mut revision, &self.shared.secrets).await?;
-        revision += 1;
+        let revision = adopt::lock(&mut transaction).await? + 1;
         match edit {
             Edit::Create(app) => self.insert(&mut transaction, app, revision).await?,
             Edit::Save(app) => self.update(&mut transaction, app, revision).await?,
