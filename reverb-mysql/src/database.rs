@@ -57,7 +57,7 @@ impl MySql {
         options(url).map(|_| ())
     }
 
-    fn connect(url: &str) -> Result<Self, OpenError> {
+    pub(crate) fn connect(url: &str) -> Result<Self, OpenError> {
         let (opts, ssl) = options(url)?;
         let name = opts.db_name().unwrap_or_default();
         let name = format!(

@@ -27,6 +27,7 @@
 mod adopt;
 mod apps;
 mod database;
+mod foreign;
 mod kept;
 mod laravel;
 mod migrate;
@@ -36,6 +37,7 @@ mod users;
 
 pub use apps::{EnforceMaxConnections, MySqlApps};
 pub use database::{MySql, OpenError};
+pub use foreign::{ForeignRow, read_table};
 pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
 pub use secrets::Secrets;
 pub use users::{MySqlUsers, User};

@@ -42,7 +42,6 @@ pub(crate) fn start(options: &[&str]) -> String {
             "--skip-test-db",
         ])
         .arg(format!("--datadir={}", data.display()))
-        .env("TMPDIR", &folder)
         .stdin(Stdio::null())
         .output()
         .expect("MariaDB is installed: apt-get install mariadb-server, or ./check, which does");
@@ -58,7 +57,6 @@ pub(crate) fn start(options: &[&str]) -> String {
         .arg(format!("--port={port}"))
         // Who is root must say so; for others it means nothing.
         .arg("--user=root")
-        .arg(format!("--tmpdir={}", folder.display()))
         .args([
             "--bind-address=127.0.0.1",
             "--innodb-buffer-pool-size=32M",
