@@ -75,12 +75,13 @@ pub(super) struct Environment {
     problems: RefCell<Vec<Problem>>,
 }
 
+/// What a line of a `.env` file says.
 #[derive(Debug)]
-struct Line {
-    value: String,
-    number: usize,
+pub(crate) struct Line {
+    pub(crate) value: String,
+    pub(crate) number: usize,
     /// Why it may not be what was meant. It matters once somebody asks for it.
-    doubt: Option<&'static str>,
+    pub(crate) doubt: Option<&'static str>,
 }
 
 impl Environment {
@@ -232,16 +233,41 @@ fn is_service_link(name: &str, value: &str) -> bool {
     name.contains("_SERVICE_") || name.contains("_TCP") || value.starts_with("tcp://")
 }
 
+/// The lines of somebody's `.env` file by their names; none of them must be understood.
+pub(crate) fn lines(text: &str) -> HashMap<String, Line> {
+    read_lines(text).0
+}
+
 /// Reads a `.env` file. Only lines that begin with `REVERB_` must be understood; the others are somebody else's, unless they
 /// are asked for.
 fn read(name: &str, text: &str) -> Result<HashMap<String, Line>, Vec<Problem>> {
+    let (lines, doubts) = read_lines(text);
+    let problem = |(number, key, message): (usize, String, &str)| Problem {
+        place: format!("{name}:{number}"),
+        key,
+        message: message.to_owned(),
+    };
+    let ours = doubts
+        .into_iter()
+        .filter(|(_, key, _)| key.starts_with("REVERB_"));
+    let problems: Vec<Problem> = ours.map(problem).collect();
+    match problems.is_empty() {
+        true => Ok(lines),
+        false => Err(problems),
+    }
+}
+
+/// A line that may not be what was meant: its number, its name and why.
+type Doubt = (usize, String, &'static str);
+
+fn read_lines(text: &str) -> (HashMap<String, Line>, Vec<Doubt>) {
     let text = text.trim_start_matches('\u{feff}');
     // Later lines win, as in Laravel.
     let values: HashMap<String, String> =
         dotenvy::from_read_iter(text.as_bytes()).flatten().collect();
     let mut numbers = BTreeMap::new();
     let mut doubts = HashMap::new();
-    let mut problems = Vec::new();
+    let mut told = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim_start();
         let Some((key, raw)) = line.strip_prefix("export ").unwrap_or(line).split_once('=') else {
@@ -262,16 +288,7 @@ fn read(name: &str, text: &str) -> Result<HashMap<String, Line>, Vec<Problem>> {
             continue;
         };
         doubts.insert(key.to_owned(), message);
-        if key.starts_with("REVERB_") {
-            problems.push(Problem {
-                place: format!("{name}:{}", n + 1),
-                key: key.to_owned(),
-                message: message.to_owned(),
-            });
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
+        told.push((n + 1, key.to_owned(), message));
     }
     let unread = doubts.keys().filter(|key| !values.contains_key(*key));
     let unread: Vec<_> = unread.map(|key| (key.clone(), String::new())).collect();
@@ -285,7 +302,7 @@ fn read(name: &str, text: &str) -> Result<HashMap<String, Line>, Vec<Problem>> {
         };
         (key, line)
     };
-    Ok(values.into_iter().chain(unread).map(line).collect())
+    (values.into_iter().chain(unread).map(line).collect(), told)
 }
 
 fn has_bare_dollar(raw: &str) -> bool {
