@@ -17,6 +17,8 @@ Examples:
   reverb-server app show 123456              what to paste where
   reverb-server app create --name Shop       one more app, in force at once
   reverb-server app rotate-secret 123456     a new secret, the old one for a day
+  reverb-server import .env                  apps of Laravel Reverb or soketi
+  reverb-server export --with-secrets        all apps as JSON, for import
 
 Environment, also read from .env (flags win, then environment, .env, file):
   REVERB_SERVER_HOST, REVERB_SERVER_PORT     same as --host and --port
@@ -50,7 +52,8 @@ Environment, also read from .env (flags win, then environment, .env, file):
 Exit codes:
   0 done   1 failed   2 wrong command line   3 no such app
   4 refused: taken, configured in a file, or not confirmed
-  5 there is something to do (migrate --check)";
+  5 something is left to do: migrate --check has found it, or export or
+    import could not do all of it";
 
 /// What was asked for on the command line.
 #[derive(Debug, Parser)]
@@ -91,6 +94,10 @@ pub enum Command {
         #[command(subcommand)]
         command: AppCommand,
     },
+    /// Write the apps of the database as JSON or CSV
+    Export(crate::command::ExportFlags),
+    /// Take apps over from Laravel Reverb, soketi, CSV or an export
+    Import(crate::command::ImportFlags),
 }
 
 /// What to do with users.

@@ -1,6 +1,7 @@
 //! The reverb-server binary: parse, load, run, exit code.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,7 +53,14 @@ fn obey(cli: &Cli) -> Result<(), Box<dyn Error>> {
                 .build()?;
             Ok(runtime.block_on(command::obey(&config, command))?)
         }
+        Command::Export(flags) => Ok(wait_for(command::export(&config, &flags))??),
+        Command::Import(flags) => Ok(wait_for(command::import(&config, &flags))??),
     }
+}
+
+fn wait_for<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let mut builder = runtime::Builder::new_current_thread();
+    Ok(builder.enable_all().build()?.block_on(work))
 }
 
 fn serve(config: Config) -> Result<(), Box<dyn Error>> {

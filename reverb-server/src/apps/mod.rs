@@ -226,7 +226,8 @@ impl Database {
         }
     }
 
-    async fn page(
+    /// The next apps behind this id, which becomes that of the last; none at the end.
+    pub(crate) async fn page(
         &self,
         after: &mut Option<String>,
     ) -> Result<Vec<Result<Arc<App>, CorruptApp>>, StoreError> {
@@ -242,7 +243,7 @@ impl Database {
 }
 
 /// The first of many, and how many more there are.
-fn some(ids: &[String]) -> String {
+pub(crate) fn some(ids: &[String]) -> String {
     const FEW: usize = 20;
     match ids.split_at_checked(FEW) {
         Some((few, rest)) if !rest.is_empty() => {

@@ -1,6 +1,8 @@
 //! The commands besides `serve`: [`obey`].
 
 mod app;
+mod export;
+mod import;
 mod migrate;
 mod print;
 mod user;
@@ -14,6 +16,8 @@ use crate::apps::AppsError;
 use crate::cli::{AppCommand, MigrateFlags, UserCommand};
 use crate::config::Config;
 
+pub use self::export::{ExportError, ExportFlags, Format};
+pub use self::import::{ImportError, ImportFlags, Kind, OnClash};
 pub(crate) use self::values::{LONGEST, duration, limit, max_connections, set_limits, webhook};
 
 /// Why a command has failed. Each has an exit code, for scripts.
@@ -64,6 +68,12 @@ pub enum CommandError {
     /// A check has found something to do.
     #[error("there is something to do: reverb-server migrate does it")]
     Pending,
+    /// Apps were not taken over.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Apps were not written, or not all.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// Nobody can be told.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -85,8 +95,11 @@ impl CommandError {
             Self::Configured { .. }
             | Self::NotConfirmed(_)
             | Self::WrongPassword(_)
+            | Self::Import(ImportError::Clashes(_))
             | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,
-            Self::Pending => 5,
+            Self::Pending
+            | Self::Import(ImportError::Interrupted { .. })
+            | Self::Export(ExportError::LeftOut(_)) => 5,
             _ => 1,
         }
     }
@@ -124,6 +137,25 @@ pub async fn obey_user(config: &Config, command: UserCommand) -> Result<(), Comm
 /// It cannot be done; or there is something to do, and it was only asked.
 pub async fn migrate(config: &Config, flags: MigrateFlags) -> Result<(), CommandError> {
     let (said, done) = migrate::obey(config, flags).await?;
+    print(&said)?;
+    done
+}
+
+/// Writes the apps of the database.
+///
+/// # Errors
+/// It cannot be done, or some of them are left out.
+pub async fn export(config: &Config, flags: &ExportFlags) -> Result<(), CommandError> {
+    export::obey(config, flags).await
+}
+
+/// Takes apps over, and prints what became of them.
+///
+/// # Errors
+/// It cannot be done, or not to the end.
+pub async fn import(config: &Config, flags: &ImportFlags) -> Result<(), CommandError> {
+    let mut said = String::new();
+    let done = import::obey(config, flags, &mut said).await;
     print(&said)?;
     done
 }

@@ -27,6 +27,8 @@ pub use self::database::{DatabaseSettings, DatabaseUrl, Said};
 pub use self::problem::Problem;
 
 pub(crate) use self::database::said;
+pub(crate) use self::env::lines;
+pub(crate) use self::problem::did_you_mean;
 
 use self::env::Environment;
 use self::table::Found;

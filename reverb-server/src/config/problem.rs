@@ -89,7 +89,7 @@ impl<'a> Page<'a> {
 }
 
 /// Which of these names was probably meant.
-pub(super) fn did_you_mean<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let closest = known
         .iter()
         .map(|known| (distance(name, known), *known))

@@ -15,7 +15,7 @@ pub(super) const THREADS: RangeInclusive<u64> = 1..=1024;
 /// Seconds.
 pub(super) const DEFERRALS: RangeInclusive<u64> = 0..=60;
 /// Beyond a day clients' timers overflow: pusher-js would ping without a pause.
-pub(super) const ACTIVITY_TIMEOUTS: RangeInclusive<u64> = 1..=86_400;
+pub(crate) const ACTIVITY_TIMEOUTS: RangeInclusive<u64> = 1..=86_400;
 pub(crate) const CONNECTIONS: RangeInclusive<u64> = 1..=u32::MAX as u64;
 
 /// An address or a host name.
@@ -65,7 +65,7 @@ pub(crate) fn number<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) ->
 }
 
 /// What such a number is called in messages.
-pub(super) fn number_in(range: &RangeInclusive<u64>) -> String {
+pub(crate) fn number_in(range: &RangeInclusive<u64>) -> String {
     match (*range.start(), *range.end()) {
         (least, most) if most >= u32::MAX.into() => format!("a whole number, at least {least}"),
         (least, most) => format!("a whole number from {least} to {most}"),
@@ -83,17 +83,17 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// An app's id.
-pub(super) fn id(text: &str) -> Result<String, String> {
+pub(crate) fn id(text: &str) -> Result<String, String> {
     credential(text, App::new(text, "-", "-"))
 }
 
 /// An app's key.
-pub(super) fn key(text: &str) -> Result<String, String> {
+pub(crate) fn key(text: &str) -> Result<String, String> {
     credential(text, App::new("-", text, "-"))
 }
 
 /// An app's secret.
-pub(super) fn secret(text: &str) -> Result<String, String> {
+pub(crate) fn secret(text: &str) -> Result<String, String> {
     credential(text, App::new("-", "-", text))
 }
 

@@ -7,4 +7,5 @@ mod place;
 mod apps;
 mod config;
 mod database;
+mod import;
 mod mysql;
