@@ -7,5 +7,6 @@ mod place;
 mod apps;
 mod config;
 mod database;
+mod faults;
 mod import;
 mod mysql;

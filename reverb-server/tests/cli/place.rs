@@ -120,6 +120,11 @@ impl Server {
 }
 
 impl Server {
+    /// Its number among the system's processes.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         let address = self
