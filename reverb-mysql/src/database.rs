@@ -9,19 +9,21 @@ use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslO
 use reverb_core::app_store::StoreError;
 
 use crate::secrets::Secrets;
-use crate::{MySqlApps, migrate};
+use crate::{MySqlApps, MySqlQueue, migrate, queue};
 
-/// A database, MySQL from 8.0 or MariaDB from 10.6. Clones share its connections.
+/// A database, MySQL from 8.0.13 or MariaDB from 10.6. Clones share its connections.
 ///
-/// The time zone and the SQL mode of its sessions are left as the server has them: the PHP product does so too, and would
-/// read other times than were written.
+/// The time zone and the SQL mode of the sessions for apps are left as the server has them: the PHP product does so too, and
+/// would read other times than were written.
 #[derive(Clone)]
 pub struct MySql {
     pool: Pool,
+    /// Workers, and whoever locks the table of jobs, hold up no app.
+    queue_pool: Pool,
     name: String,
 }
 
-/// Most connections at a time.
+/// Most connections at a time: so many for apps, and so many for the queue.
 const MOST: usize = 8;
 /// How long one that is not used is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -69,7 +71,6 @@ impl MySql {
             .with_constraints(PoolConstraints::new(1, MOST).expect("1 is not more"))
             .with_inactive_connection_ttl(IDLE);
         let opts = OptsBuilder::from_opts(opts)
-            .pool_opts(pool)
             // An UPDATE says how many rows it has found, also where they were so already.
             .client_found_rows(true)
             .prefer_socket(false)
@@ -78,8 +79,13 @@ impl MySql {
             Some(ssl) => opts.ssl_opts(ssl),
             None => opts,
         };
+        let for_queue = opts
+            .clone()
+            .pool_opts(pool.clone().with_reset_connection(false))
+            .init(queue::SESSION.to_vec());
         Ok(Self {
-            pool: Pool::new(opts),
+            pool: Pool::new(opts.pool_opts(pool)),
+            queue_pool: Pool::new(for_queue),
             name,
         })
     }
@@ -101,6 +107,18 @@ impl MySql {
     #[must_use]
     pub fn apps(&self, secrets: Secrets) -> MySqlApps {
         MySqlApps::new(self.clone(), secrets)
+    }
+
+    /// The queue in it, for at most 100,000 jobs.
+    #[must_use]
+    pub fn queue(&self) -> MySqlQueue {
+        self.queue_with_limit(100_000)
+    }
+
+    /// The queue in it, for at most about so many jobs, and as many dead letters.
+    #[must_use]
+    pub fn queue_with_limit(&self, limit: usize) -> MySqlQueue {
+        MySqlQueue::new(self.clone(), limit)
     }
 
     /// Makes `app_secret` of `reverb_apps` a TEXT where it is shorter, as later versions of the PHP product have it. Returns
@@ -151,14 +169,24 @@ impl MySql {
     /// Closes the connections, once nobody uses them any more.
     pub async fn close(self) {
         let _ = self.pool.disconnect().await;
+        let _ = self.queue_pool.disconnect().await;
     }
 
     /// A connection, if there is one in time.
     pub(crate) async fn conn(&self) -> Result<Conn, Failed> {
-        match tokio::time::timeout(CONNECT, self.pool.get_conn()).await {
-            Ok(conn) => Ok(conn?),
-            Err(late) => Err(StoreError::Unavailable(Box::new(late)).into()),
-        }
+        take(&self.pool).await
+    }
+
+    /// The same for the queue, whose sessions are set up as it needs them.
+    pub(crate) async fn queue_conn(&self) -> Result<Conn, Failed> {
+        take(&self.queue_pool).await
+    }
+}
+
+async fn take(pool: &Pool) -> Result<Conn, Failed> {
+    match tokio::time::timeout(CONNECT, pool.get_conn()).await {
+        Ok(conn) => Ok(conn?),
+        Err(late) => Err(StoreError::Unavailable(Box::new(late)).into()),
     }
 }
 

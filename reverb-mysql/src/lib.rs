@@ -1,4 +1,7 @@
-//! Apps of Reverb Pusher in MySQL (8.0 or later) or MariaDB (10.6 or later), for several servers that share them.
+//! Apps and the queue of Reverb Pusher in MySQL (8.0.13 or later) or MariaDB (10.6 or later), for several servers that share
+//! them.
+//!
+//! [`MySql`] is the database; [`MySqlApps`] are the apps in it, and [`MySqlQueue`] is the queue. All are cheap to clone.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,6 +15,14 @@
 //! let apps = database.apps(Secrets::Sealed(keyring));
 //! apps.create(App::new("1001", "app-key", "app-secret")?).await?;
 //! let hub = Hub::builder(apps.clone()).changes(apps).build()?;
+//!
+//! use std::time::Duration;
+//! use reverb_core::queue::{Job, Queue};
+//!
+//! let queue = database.queue();
+//! queue.push(Job::new("mail", "ada@example.com")?, Duration::ZERO).await?;
+//! let leased = queue.lease(&["mail"], Duration::from_secs(60)).await?.expect("a job");
+//! queue.finish(&leased).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -22,6 +33,10 @@
 //! it, stands in tables of our own, which begin with `rp_`. Both may be in use at the same time: every edit that
 //! the PHP panel makes, or somebody with SQL, is found by a hash over each row.
 //!
+//! # When the database is away
+//! Each node has up to eight connections for apps and eight more for the queue. Nobody waits longer than two seconds for one
+//! of them, and five for an answer: after that a store or a queue is `Unavailable`. Connections are made anew by themselves.
+//!
 //! Tested with MariaDB 10.11. What is used is the same in MySQL 8, but has not been run there.
 
 mod adopt;
@@ -31,6 +46,7 @@ mod foreign;
 mod kept;
 mod laravel;
 mod migrate;
+mod queue;
 mod row;
 mod secrets;
 mod users;
@@ -39,5 +55,6 @@ pub use apps::{EnforceMaxConnections, MySqlApps};
 pub use database::{MySql, OpenError};
 pub use foreign::{ForeignRow, read_table};
 pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
+pub use queue::MySqlQueue;
 pub use secrets::Secrets;
 pub use users::{MySqlUsers, User};

@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Every step there ever was, in order.
-const STEPS: [Step; 1] = [Step::new(
-    "001_apps",
-    include_str!("../migrations/001_apps.sql"),
-)];
+const STEPS: [Step; 2] = [
+    Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
+    Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
+];
 
 /// How long the whole may take, waiting for others included.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -148,10 +148,16 @@ mod tests {
     /// What has been published must not change: a database that took the step would be refused.
     #[test]
     fn the_steps_are_as_they_were_published() {
-        let published = [(
-            "001_apps",
-            "fcc54bd60cbc09e6085efde6e842d4b23e7355220c90b09e291fe90a992f0e6f",
-        )];
+        let published = [
+            (
+                "001_apps",
+                "fcc54bd60cbc09e6085efde6e842d4b23e7355220c90b09e291fe90a992f0e6f",
+            ),
+            (
+                "002_queue",
+                "dadd33b96509583de43a28df4380e96d9c691b95b3e1c9a554da5e733e156d2c",
+            ),
+        ];
         let steps = STEPS.iter().map(|step| (step.name, step.checksum()));
         assert!(steps.eq(published.map(|(name, sum)| (name, sum.to_owned()))));
     }

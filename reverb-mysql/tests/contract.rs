@@ -3,7 +3,7 @@
 mod support;
 
 use reverb_core::app_store::Keyring;
-use reverb_mysql::{LaravelKeys, MySql, MySqlApps, Secrets};
+use reverb_mysql::{LaravelKeys, MySql, MySqlApps, MySqlQueue, Secrets};
 
 const APP_KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -32,4 +32,15 @@ mod laravel {
     }
 
     reverb_core::app_editor_contract!(apps());
+}
+
+mod queue {
+    use super::*;
+
+    async fn queue() -> MySqlQueue {
+        let url = support::database().await;
+        MySql::open(&url).await.expect("a database").queue()
+    }
+
+    reverb_core::queue_contract!(queue());
 }
