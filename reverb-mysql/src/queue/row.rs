@@ -1,7 +1,6 @@
 //! What stands in a row: a job, or why it is none; a dead letter, whatever it says.
 
 use mysql_async::Row;
-use mysql_async::prelude::FromValue;
 use reverb_core::queue::{DeadJob, InvalidJob, Job, JobId, Leased, cut_reason};
 
 /// The columns of a job, for [`leased`]. A payload that is too long is not fetched.
@@ -12,6 +11,13 @@ macro_rules! job_columns {
     };
 }
 
+/// The same without the payload, which is UTF-8 in any case, to see whether it is a job.
+macro_rules! checked_columns {
+    () => {
+        "id, kind, max_attempts, attempts, token, OCTET_LENGTH(payload) AS length, '' AS payload"
+    };
+}
+
 /// The columns of a dead letter, for [`dead`]. Of a payload as many characters as it may have bytes.
 macro_rules! dead_columns {
     () => {
@@ -19,7 +25,7 @@ macro_rules! dead_columns {
     };
 }
 
-pub(super) use {dead_columns, job_columns};
+pub(super) use {checked_columns, dead_columns, job_columns};
 
 /// The lease that comes next for the job in this row, [`job_columns!`], or why there is no job in it.
 pub(super) fn leased(row: &mut Row) -> Result<Leased, String> {
@@ -75,21 +81,19 @@ pub(super) fn dead(mut row: Row) -> DeadJob {
     }
 }
 
-pub(super) fn id(row: &mut Row) -> JobId {
+pub(super) fn id(row: &Row) -> JobId {
     JobId::new(number(row, "id"))
 }
 
-fn number(row: &mut Row, column: &str) -> i64 {
-    taken(row, column).unwrap_or_default()
+fn number(row: &Row, column: &str) -> i64 {
+    let number = row.get_opt::<Option<i64>, _>(column);
+    number.and_then(Result::ok).flatten().unwrap_or_default()
 }
 
-/// The bytes of a text; none of NULL.
+/// The bytes of a text, which are taken out of the row; none of NULL.
 pub(super) fn bytes(row: &mut Row, column: &str) -> Vec<u8> {
-    taken(row, column).unwrap_or_default()
-}
-
-fn taken<T: FromValue>(row: &mut Row, column: &str) -> Option<T> {
-    row.take_opt::<Option<T>, _>(column)?.ok()?
+    let bytes = row.take_opt::<Option<Vec<u8>>, _>(column);
+    bytes.and_then(Result::ok).flatten().unwrap_or_default()
 }
 
 pub(super) fn lossy(bytes: Vec<u8>) -> String {

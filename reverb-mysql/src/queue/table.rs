@@ -1,6 +1,7 @@
 //! [`Table`]: what is done with rows. Every statement finds them by their id or by the index that it names, so that none
 //! reads everything, whatever the database thinks of the table; the counts read an index from end to end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ struct Look {
 enum Tried {
     Leased(Leased),
     Nothing,
-    /// There was no job among so many rows; there may be one behind them.
+    /// What came next was no job, and is buried. There may be one behind it.
     NoJobYet,
 }
 
@@ -142,11 +143,7 @@ impl Table {
             let mut transaction = self.conn.start_transaction(TxOpts::default()).await?;
             let ids: Vec<i64> = transaction.exec(FIND, (now, BATCH)).await?;
             if !ids.is_empty() {
-                let bury = format!(
-                    "UPDATE rp_jobs SET state = 'dead', since = {now}, reason = '{WENT_AWAY}' WHERE id IN ({})",
-                    list(&ids)
-                );
-                transaction.query_drop(bury).await?;
+                bury(&mut transaction, &ids, WENT_AWAY, now).await?;
             }
             transaction.commit().await?;
             self.size.died(ids.len());
@@ -310,35 +307,28 @@ impl Table {
             "UPDATE rp_jobs SET state = 'leased', attempts = ?, token = ?, due = ?, since = ?
              WHERE id = ?";
         let mut transaction = self.conn.start_transaction(TxOpts::default()).await?;
-        let (mut tried, mut buried) = (Tried::NoJobYet, 0);
-        while buried < BATCH {
-            let Some(mut row) = next(&mut transaction, kind, now).await? else {
-                tried = Tried::Nothing;
-                break;
-            };
-            match row::leased(&mut row) {
-                Ok(leased) => {
-                    let until = now + millis(lasting);
-                    let id = leased.id.get();
-                    let lease = (leased.attempt, leased.token, until, now, id);
-                    transaction.exec_drop(LEASE, lease).await?;
-                    tried = Tried::Leased(leased);
-                    break;
-                }
-                Err(reason) => {
-                    let id = row::id(&mut row);
-                    tracing::warn!(job = %id, reason, "a row that is no job is made a dead letter");
-                    bury_row(&mut transaction, id, &reason).await?;
-                    buried += 1;
-                }
+        let Some(mut row) = next(&mut transaction, kind, now).await? else {
+            transaction.rollback().await?;
+            return Ok(Tried::Nothing);
+        };
+        let leased = match row::leased(&mut row) {
+            Ok(leased) => leased,
+            Err(reason) => {
+                let wrong = HashMap::from([(reason, vec![row::id(&row)])]);
+                let buried = bury_wrong(&mut transaction, wrong, now).await?
+                    + bury_wrong_next(&mut transaction, kind, now).await?;
+                transaction.commit().await?;
+                self.size.died(buried);
+                self.keep_dead_within_limit().await;
+                return Ok(Tried::NoJobYet);
             }
-        }
+        };
+        let until = now + millis(lasting);
+        let id = leased.id.get();
+        let lease = (leased.attempt, leased.token, until, now, id);
+        transaction.exec_drop(LEASE, lease).await?;
         transaction.commit().await?;
-        if buried > 0 {
-            self.size.died(buried);
-            self.keep_dead_within_limit().await;
-        }
-        Ok(tried)
+        Ok(Tried::Leased(leased))
     }
 
     // ---- with a lease: whether it still counted -----------------------------------------------------------------------
@@ -517,45 +507,91 @@ impl Table {
     }
 }
 
-/// The job of this kind that has been due longest, and that nobody else is at; it is locked. Whose last lease ran out a
-/// moment ago is for who sweeps next.
+/// The rows that are due, those that have been so longest first, but for the ones that somebody else is at; they are locked.
+/// Whose last lease ran out a moment ago is for who sweeps next.
+macro_rules! due {
+    ($columns:expr, $index:literal, $of_kind:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM rp_jobs FORCE INDEX (",
+            $index,
+            ")
+             WHERE ",
+            $of_kind,
+            " next_due <= ? AND last_until IS NULL
+             ORDER BY next_due, id LIMIT ? FOR UPDATE SKIP LOCKED"
+        )
+    };
+}
+
+/// The row of this kind that comes next.
 async fn next(
     transaction: &mut Transaction<'_>,
     kind: Option<&str>,
     now: i64,
 ) -> Result<Option<Row>, Failed> {
-    const ANY: &str = concat!(
-        "SELECT ",
-        row::job_columns!(),
-        " FROM rp_jobs FORCE INDEX (rp_jobs_due)
-         WHERE next_due <= ? AND last_until IS NULL
-         ORDER BY next_due, id LIMIT 1 FOR UPDATE SKIP LOCKED"
-    );
-    const OF_KIND: &str = concat!(
-        "SELECT ",
-        row::job_columns!(),
-        " FROM rp_jobs FORCE INDEX (rp_jobs_kind)
-         WHERE kind = ? AND next_due <= ? AND last_until IS NULL
-         ORDER BY next_due, id LIMIT 1 FOR UPDATE SKIP LOCKED"
-    );
+    const ANY: &str = due!(row::job_columns!(), "rp_jobs_due", "");
+    const OF_KIND: &str = due!(row::job_columns!(), "rp_jobs_kind", "kind = ? AND");
     Ok(match kind {
-        None => transaction.exec_first(ANY, (now,)).await?,
-        Some(kind) => transaction.exec_first(OF_KIND, (kind, now)).await?,
+        None => transaction.exec_first(ANY, (now, 1)).await?,
+        Some(kind) => transaction.exec_first(OF_KIND, (kind, now, 1)).await?,
     })
 }
 
-async fn bury_row(
+/// Makes dead letters of those among the next rows that can be seen to be no jobs without their payload. One by one each
+/// would be looked for behind all that were buried before.
+async fn bury_wrong_next(
     transaction: &mut Transaction<'_>,
-    id: JobId,
+    kind: Option<&str>,
+    now: i64,
+) -> Result<usize, Failed> {
+    const ANY: &str = due!(row::checked_columns!(), "rp_jobs_due", "");
+    const OF_KIND: &str = due!(row::checked_columns!(), "rp_jobs_kind", "kind = ? AND");
+    let rows: Vec<Row> = match kind {
+        None => transaction.exec(ANY, (now, BATCH)).await?,
+        Some(kind) => transaction.exec(OF_KIND, (kind, now, BATCH)).await?,
+    };
+    let mut wrong: Wrong = HashMap::new();
+    for mut row in rows {
+        if let Err(reason) = row::leased(&mut row) {
+            wrong.entry(reason).or_default().push(row::id(&row));
+        }
+    }
+    bury_wrong(transaction, wrong, now).await
+}
+
+/// Rows that are no jobs, by what is wrong with them.
+type Wrong = HashMap<String, Vec<JobId>>;
+
+/// Makes dead letters of them; returns how many they are.
+async fn bury_wrong(
+    transaction: &mut Transaction<'_>,
+    wrong: Wrong,
+    now: i64,
+) -> Result<usize, Failed> {
+    for (reason, jobs) in &wrong {
+        for job in jobs {
+            tracing::warn!(%job, reason, "a row that is no job is made a dead letter");
+        }
+        let ids: Vec<i64> = jobs.iter().map(|job| job.get()).collect();
+        bury(transaction, &ids, reason, now).await?;
+    }
+    Ok(wrong.values().map(Vec::len).sum())
+}
+
+async fn bury(
+    transaction: &mut Transaction<'_>,
+    ids: &[i64],
     reason: &str,
+    now: i64,
 ) -> Result<(), Failed> {
-    const BURY: &str = concat!(
-        "UPDATE rp_jobs SET state = 'dead', since = ",
-        now!(),
-        ", reason = ? WHERE id = ?"
+    let reason = Value::from(cut_reason(reason)).as_sql(false);
+    let ids = list(ids);
+    let bury = format!(
+        "UPDATE rp_jobs SET state = 'dead', since = {now}, reason = {reason} WHERE id IN ({ids})"
     );
-    let row = (cut_reason(reason), id.get());
-    Ok(transaction.exec_drop(BURY, row).await?)
+    Ok(transaction.query_drop(bury).await?)
 }
 
 /// Numbers as they stand in an `IN (…)`.

@@ -1,8 +1,10 @@
 //! A private MariaDB for the tests of a process: started by the first that needs it, in a folder of its own, on a free port.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,13 +12,18 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 
-/// Waits for the end of its standard input, which comes with that of the test, however it ends.
+/// Takes orders by its standard input, whose end comes with that of the test, however it ends.
 const GUARD: &str = r#"
-"$@" >"$FOLDER/log" 2>&1 </dev/null &
-server=$!
-cat >/dev/null
-kill -9 "$server" 2>/dev/null
-wait "$server" 2>/dev/null
+server=
+end() {
+    [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
+    server=
+}
+while read -r order; do
+    end
+    [ "$order" = kill ] || { "$@" >>"$FOLDER/log" 2>&1 </dev/null & server=$!; }
+done
+end
 rm -rf "$FOLDER"
 "#;
 
@@ -28,54 +35,98 @@ pub(crate) fn server() -> &'static str {
 
 /// Starts another one, with these options; it ends with this process.
 pub(crate) fn start(options: &[&str]) -> String {
+    let server = Server::start(options);
+    let url = server.url.clone();
+    // Never dropped: the guard sees the end of it when this process ends.
+    std::mem::forget(server);
+    url
+}
+
+/// A server of one's own, which ends when this is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    folder: PathBuf,
+    guard: Child,
+}
+
+impl Server {
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let (folder, port) = (install(), free_port());
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "sh", "mariadbd", "--no-defaults"])
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--socket={}", folder.join("socket").display()))
+            .arg(format!("--port={port}"))
+            // Who is root must say so; for others it means nothing.
+            .arg("--user=root")
+            .arg(format!("--tmpdir={}", folder.display()))
+            .args([
+                "--bind-address=127.0.0.1",
+                "--innodb-buffer-pool-size=32M",
+                "--skip-name-resolve",
+            ])
+            .args(options)
+            .env("PATH", path())
+            .env("FOLDER", &folder)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut server = Self {
+            url: format!("mysql://root@127.0.0.1:{port}"),
+            folder,
+            guard,
+        };
+        server.order("start");
+        server
+    }
+
+    /// `kill` ends it by SIGKILL, and `start` starts it again, with its port and what it has stored.
+    pub(crate) fn order(&mut self, order: &str) {
+        let guard = self.guard.stdin.as_mut().expect("it is piped");
+        writeln!(guard, "{order}").expect("the guard lives as long as the test");
+        if order == "start" {
+            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            wait_for(&self.url, log);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+fn path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/usr/local/sbin")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0");
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.expect("a free port").port()
+}
+
+/// A new folder, with the data of an empty server in it.
+fn install() -> PathBuf {
     let folder = tempfile::tempdir().expect("a folder").keep();
     let data = folder.join("data");
-    let path = format!(
-        "{}:/usr/sbin:/usr/local/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
     let made = Command::new("mariadb-install-db")
-        .env("PATH", &path)
+        .env("PATH", path())
         .args([
             "--no-defaults",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ])
         .arg(format!("--datadir={}", data.display()))
+        .env("TMPDIR", &folder)
         .stdin(Stdio::null())
         .output()
         .expect("MariaDB is installed: apt-get install mariadb-server, or ./check, which does");
     assert!(made.status.success(), "{made:?}");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
-    let mut guard = Command::new("sh")
-        .args(["-c", GUARD, "sh", "mariadbd", "--no-defaults"])
-        .arg(format!("--datadir={}", data.display()))
-        .arg(format!("--socket={}", folder.join("socket").display()))
-        .arg(format!("--port={port}"))
-        // Who is root must say so; for others it means nothing.
-        .arg("--user=root")
-        .args([
-            "--bind-address=127.0.0.1",
-            "--innodb-buffer-pool-size=32M",
-            "--skip-name-resolve",
-        ])
-        .args(options)
-        .env("PATH", path)
-        .env("FOLDER", &folder)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("a shell");
-    let input = guard.stdin.take().expect("it is piped");
-    // Never dropped: the guard sees the end of it when this process ends.
-    std::mem::forget((guard, input));
-    let url = format!("mysql://root@127.0.0.1:{port}");
-    wait_for(&url, || {
-        fs::read_to_string(folder.join("log")).unwrap_or_default()
-    });
-    url
+    folder
 }
 
 fn wait_for(url: &str, log: impl Fn() -> String) {
