@@ -14,16 +14,14 @@ use mysql_async::{Conn, Opts};
 
 /// Takes orders by its standard input, whose end comes with that of the test, however it ends.
 const GUARD: &str = r#"
-server=
-end() {
-    [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null
-    server=
-}
 while read -r order; do
-    end
-    [ "$order" = kill ] || { "$@" >>"$FOLDER/log" 2>&1 </dev/null & server=$!; }
+    case $order in
+        start) "$@" >>"$FOLDER/log" 2>&1 </dev/null & server=$! ;;
+        *) kill -s "$order" "$server" ;;
+    esac
 done
-end
+kill -9 "$server" 2>/dev/null
+wait "$server" 2>/dev/null
 rm -rf "$FOLDER"
 "#;
 
@@ -80,7 +78,7 @@ impl Server {
         server
     }
 
-    /// `kill` ends it by SIGKILL, and `start` starts it again, with its port and what it has stored.
+    /// A signal for it, such as `KILL`; or `start` starts it again, with its port and what it has stored.
     pub(crate) fn order(&mut self, order: &str) {
         let guard = self.guard.stdin.as_mut().expect("it is piped");
         writeln!(guard, "{order}").expect("the guard lives as long as the test");
@@ -156,9 +154,14 @@ fn wait_for(url: &str, log: impl Fn() -> String) {
 
 /// The address of a new, empty database.
 pub(crate) async fn database() -> String {
+    let server = tokio::task::spawn_blocking(server).await;
+    database_of(server.expect("a server")).await
+}
+
+/// The same of another server.
+pub(crate) async fn database_of(server: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let server = tokio::task::spawn_blocking(server).await.expect("a server");
     let mut conn = connect(server).await;
     let make = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci");
     conn.query_drop(make).await.expect("made");
