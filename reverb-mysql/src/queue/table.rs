@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row, Transaction, TxOpts, Value};
+use mysql_async::{Conn, IsolationLevel, Row, Transaction, TxOpts, Value};
 use reverb_core::app_store::StoreError;
 use reverb_core::queue::{Counts, DeadJob, Job, JobId, Leased, WENT_AWAY, cut_reason};
 
@@ -156,16 +156,26 @@ impl Table {
     // ---- how many -----------------------------------------------------------------------------------------------------
 
     async fn count_if_stale(&mut self) -> Result<(), Failed> {
-        const COUNT: &str = "SELECT
-             (SELECT COUNT(*) FROM rp_jobs FORCE INDEX (rp_jobs_due) WHERE next_due IS NOT NULL),
-             (SELECT COUNT(*) FROM rp_jobs FORCE INDEX (rp_jobs_since) WHERE state = 'dead')";
         if self.size.is_stale() {
-            let counted: Result<Option<(i64, i64)>, _> = self.conn.exec_first(COUNT, ()).await;
-            let counted = counted.inspect_err(|_| self.size.count_again())?;
-            let (alive, dead) = counted.unwrap_or_default();
+            let counted = self.count_roughly().await;
+            let (alive, dead) = counted.inspect_err(|_| self.size.count_again())?;
             self.size.counted(alive, dead);
         }
         Ok(())
+    }
+
+    /// About how many jobs and how many dead letters there are. To leave out what is not committed yet, the database would
+    /// look up nearly every row.
+    async fn count_roughly(&mut self) -> Result<(i64, i64), Failed> {
+        const COUNT: &str = "SELECT
+             (SELECT COUNT(*) FROM rp_jobs FORCE INDEX (rp_jobs_due) WHERE next_due IS NOT NULL),
+             (SELECT COUNT(*) FROM rp_jobs FORCE INDEX (rp_jobs_since) WHERE state = 'dead')";
+        let mut roughly = TxOpts::default();
+        roughly.with_isolation_level(IsolationLevel::ReadUncommitted);
+        let mut transaction = self.conn.start_transaction(roughly).await?;
+        let counted: Option<(i64, i64)> = transaction.exec_first(COUNT, ()).await?;
+        transaction.commit().await?;
+        Ok(counted.unwrap_or_default())
     }
 
     /// Takes room for another job, if there is some.
