@@ -12,8 +12,10 @@ use self::table::Table;
 use crate::MySql;
 use crate::database::{Failed, patiently};
 
+mod next;
 mod row;
 mod size;
+mod sweep;
 mod table;
 
 /// How a session of the queue is set up, whatever the server has for others: with locks by row alone, and with an end to each

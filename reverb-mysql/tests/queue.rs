@@ -475,7 +475,7 @@ async fn a_row_that_somebody_else_is_at_is_passed_over_and_comes_next_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_statement_finds_its_rows_by_an_index() {
+async fn the_next_job_is_found_by_an_index_and_nothing_is_sorted() {
     let mut case = Case::new().await;
     for (kinds, index) in [("", "rp_jobs_due"), ("kind = 'mail' AND", "rp_jobs_kind")] {
         let sql = format!(

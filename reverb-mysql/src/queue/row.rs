@@ -4,30 +4,17 @@ use mysql_async::Row;
 use reverb_core::queue::{DeadJob, InvalidJob, Job, JobId, Leased, cut_reason};
 
 /// The columns of a job, for [`leased`]. A payload that is too long is not fetched.
-macro_rules! job_columns {
-    () => {
-        "id, kind, max_attempts, attempts, token, OCTET_LENGTH(payload) AS length,
-         CASE WHEN OCTET_LENGTH(payload) <= 1048576 THEN payload ELSE '' END AS payload"
-    };
-}
-
-/// The same without the payload, which is UTF-8 in any case, to see whether it is a job.
-macro_rules! checked_columns {
-    () => {
-        "id, kind, max_attempts, attempts, token, OCTET_LENGTH(payload) AS length, '' AS payload"
-    };
-}
-
+pub(super) const JOB: &str =
+    "id, kind, max_attempts, attempts, token, OCTET_LENGTH(payload) AS length,
+     CASE WHEN OCTET_LENGTH(payload) <= 1048576 THEN payload ELSE '' END AS payload";
+/// The same without the payload, to see whether it looks like a job.
+pub(super) const CHECKED: &str =
+    "id, kind, max_attempts, attempts, token, OCTET_LENGTH(payload) AS length, '' AS payload";
 /// The columns of a dead letter, for [`dead`]. Of a payload as many characters as it may have bytes.
-macro_rules! dead_columns {
-    () => {
-        "id, kind, attempts, since, reason, LEFT(payload, 1048576) AS payload"
-    };
-}
+pub(super) const DEAD: &str =
+    "id, kind, attempts, since, reason, LEFT(payload, 1048576) AS payload";
 
-pub(super) use {checked_columns, dead_columns, job_columns};
-
-/// The lease that comes next for the job in this row, [`job_columns!`], or why there is no job in it.
+/// The lease that comes next for the job in this row, [`JOB`], or why there is no job in it.
 pub(super) fn leased(row: &mut Row) -> Result<Leased, String> {
     let (attempts, most) = (number(row, "attempts"), number(row, "max_attempts"));
     let max_attempts = u32::try_from(most).ok().filter(|most| *most > 0);
@@ -65,7 +52,7 @@ fn payload(row: &mut Row) -> Result<String, String> {
     String::from_utf8(payload).map_err(|error| format!("its payload: {error}"))
 }
 
-/// The dead letter in this row, [`dead_columns!`]. It has to be seen even if it never was a job: what is no UTF-8 shows as U+FFFD, a
+/// The dead letter in this row, [`DEAD`]. It has to be seen even if it never was a job: what is no UTF-8 shows as U+FFFD, a
 /// payload that is too long as its first MiB, and numbers out of range as the nearest.
 pub(super) fn dead(mut row: Row) -> DeadJob {
     let row = &mut row;
