@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use reverb_core::protocol::{ClientEvents, Webhook};
+use reverb_core::queue::JobId;
 
 use crate::config::Said;
 
@@ -82,6 +83,12 @@ pub enum Command {
     CheckConfig,
     /// Bring the database up to date, as every start does; or check it
     Migrate(MigrateFlags),
+    /// See what waits in the queue, or deal with what could not be done
+    Queue {
+        /// Which of it.
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
     /// List the panel's users, or check a password
     User {
         /// Which of it.
@@ -98,6 +105,41 @@ pub enum Command {
     Export(crate::command::ExportFlags),
     /// Take apps over from Laravel Reverb, soketi, CSV or an export
     Import(crate::command::ImportFlags),
+}
+
+/// What to do with the queue.
+#[derive(Clone, Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Say how many jobs there are, and which could not be done
+    List {
+        /// As JSON, with what the dead letters carry
+        #[arg(long)]
+        json: bool,
+        /// Most dead letters to show
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        most: usize,
+    },
+    /// Make dead letters due again
+    Retry {
+        /// Id of one
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<JobId>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+    },
+    /// Delete dead letters
+    Purge {
+        /// Id of one
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<JobId>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 /// What to do with users.

@@ -41,6 +41,12 @@ fn obey(cli: &Cli) -> Result<(), Box<dyn Error>> {
                 .build()?;
             Ok(runtime.block_on(command::migrate(&config, flags))?)
         }
+        Command::Queue { command } => {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            Ok(runtime.block_on(command::obey_queue(&config, command))?)
+        }
         Command::User { command } => {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()

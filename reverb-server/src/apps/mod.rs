@@ -14,6 +14,7 @@ use reverb_core::app_store::{
     StoreError,
 };
 use reverb_core::protocol::App;
+use reverb_core::queue::Queue;
 use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Apps {
 pub struct Database {
     /// To look up, and to change.
     pub apps: Arc<dyn AppEditor>,
+    /// What is to be done once, by one of the servers that share the database.
+    pub queue: Arc<dyn Queue>,
     /// The file or the address, as messages name it.
     pub name: String,
 }

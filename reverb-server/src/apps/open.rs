@@ -107,6 +107,7 @@ pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
     };
     match Sqlite::open(&path) {
         Ok(database) => Ok(Database {
+            queue: Arc::new(database.queue()),
             apps: Arc::new(database.apps(keyring)),
             name: path.display().to_string(),
         }),
@@ -148,6 +149,7 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
     let apps = database.apps(secrets).enforce(config.database.enforce);
     Ok(Database {
         apps: Arc::new(apps),
+        queue: Arc::new(database.queue()),
         name,
     })
 }

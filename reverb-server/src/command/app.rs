@@ -1,6 +1,5 @@
 //! `app list`, `show`, `create` and the others.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -258,24 +257,13 @@ impl Desk<'_> {
             "" => format!("the app {id}"),
             name => format!("the app {id} ({name})"),
         };
-        if !yes && !confirmed(&called)? {
+        let question = format!("Delete {called}? Its clients are sent away for good.");
+        if !yes && !super::confirmed(&question)? {
             return Err(CommandError::NotConfirmed(called));
         }
         database.apps.remove(id).await?;
         Ok(format!("The app {id} is deleted.\n"))
     }
-}
-
-/// Asks, where somebody sits at a terminal.
-fn confirmed(what: &str) -> io::Result<bool> {
-    if !io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    eprint!("Delete {what}? Its clients are sent away for good. [y/N] ");
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 fn update(app: &mut App, flags: &AppFlags) -> Result<(), CommandError> {

@@ -5,15 +5,17 @@ mod export;
 mod import;
 mod migrate;
 mod print;
+mod queue;
 mod user;
 mod values;
 
 use std::io;
 
 use reverb_core::app_store::{EditError, StoreError};
+use reverb_core::queue::QueueError;
 
 use crate::apps::AppsError;
-use crate::cli::{AppCommand, MigrateFlags, UserCommand};
+use crate::cli::{AppCommand, MigrateFlags, QueueCommand, UserCommand};
 use crate::config::Config;
 
 pub use self::export::{ExportError, ExportFlags, Format};
@@ -51,7 +53,7 @@ pub enum CommandError {
         problem: String,
     },
     /// Nobody has said yes.
-    #[error("{0} is not deleted: nobody has confirmed it; --yes does")]
+    #[error("nothing is deleted, as nobody has confirmed it for {0}: --yes does")]
     NotConfirmed(String),
     /// The change was refused, or the database does not answer.
     #[error(transparent)]
@@ -65,6 +67,9 @@ pub enum CommandError {
     /// Not the password of the user.
     #[error("that is not the password of {0}")]
     WrongPassword(String),
+    /// The queue has not done what was asked.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// A check has found something to do.
     #[error("there is something to do: reverb-server migrate does it")]
     Pending,
@@ -91,7 +96,10 @@ impl CommandError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Credential { .. } => 2,
-            Self::NoApp { .. } | Self::NoUser(_) | Self::Edit(EditError::Missing(_)) => 3,
+            Self::NoApp { .. }
+            | Self::NoUser(_)
+            | Self::Edit(EditError::Missing(_))
+            | Self::Queue(QueueError::Missing(_)) => 3,
             Self::Configured { .. }
             | Self::NotConfirmed(_)
             | Self::WrongPassword(_)
@@ -120,6 +128,29 @@ pub async fn obey(config: &Config, command: AppCommand) -> Result<(), CommandErr
     let said = app::obey(config, command).await?;
     print(&said)?;
     Ok(())
+}
+
+/// Does what was asked about the queue, and prints it.
+///
+/// # Errors
+/// It cannot be done.
+pub async fn obey_queue(config: &Config, command: QueueCommand) -> Result<(), CommandError> {
+    print(&queue::obey(config, command).await?)?;
+    Ok(())
+}
+
+/// Asks, where somebody sits at a terminal.
+fn confirmed(question: &str) -> io::Result<bool> {
+    use io::{BufRead, IsTerminal, Write};
+
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 /// Does what was asked about users, and prints it.

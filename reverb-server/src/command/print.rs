@@ -132,7 +132,7 @@ fn state(app: &App) -> &'static str {
 }
 
 /// A name with line breaks, or with what moves a terminal's cursor, would forge rows.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()

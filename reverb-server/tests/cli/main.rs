@@ -10,3 +10,4 @@ mod database;
 mod faults;
 mod import;
 mod mysql;
+mod queue;
