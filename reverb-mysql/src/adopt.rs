@@ -11,6 +11,26 @@ use crate::secrets::Secrets;
 /// Of so many changes removals are remembered.
 pub(crate) const REMEMBERED: u64 = 10_000;
 
+/// What a table looked like at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    rows: u64,
+    xor: u64,
+    sum: u64,
+}
+
+/// Glances at the table: a tenth of what hashing each row takes, so that it can be done twice a second. What has changed
+/// has another checksum of 32 bits, but once in four thousand million times; who looks such an app up finds the change.
+pub(crate) async fn glance(conn: &mut Conn) -> Result<Option<Glance>, Failed> {
+    let checksum = "CRC32(CONCAT_WS(':', id, LENGTH(name), name, LENGTH(app_id), app_id, app_key, app_secret, is_active, \
+                    max_connections, description IS NULL, description, allowed_origins IS NULL, allowed_origins))";
+    let sql = format!(
+        "SELECT COUNT(*), IFNULL(BIT_XOR({checksum}), 0), CAST(IFNULL(SUM({checksum}), 0) AS UNSIGNED) FROM reverb_apps"
+    );
+    let glance: Option<(u64, u64, u64)> = conn.query_first(sql).await?;
+    Ok(glance.map(|(rows, xor, sum)| Glance { rows, xor, sum }))
+}
+
 /// Numbers what others have changed since anybody looked. Any node may do it; one does.
 pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets) -> Result<(), Failed> {
     if !is_something_new(conn).await? {

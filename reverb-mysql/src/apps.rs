@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Row, Transaction, TxOpts};
+use parking_lot::Mutex;
 use reverb_core::app_store::{
     AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, CorruptApp, EditError, Interned,
     LastUse, Listed, SecretUse, StoreError,
 };
 use reverb_core::protocol::{App, AppId};
 
-use crate::adopt::{self, REMEMBERED};
+use crate::adopt::{self, Glance, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
 use crate::kept::{Kept, read_use, write_use};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
@@ -32,6 +33,8 @@ struct Shared {
     secrets: Secrets,
     enforce: EnforceMaxConnections,
     interned: Interned,
+    /// How the table looked when everything in it was numbered.
+    glance: Mutex<Option<Glance>>,
 }
 
 /// Whether `max_connections` of a row holds. The PHP product has the number, and never enforced it.
@@ -55,6 +58,7 @@ impl MySqlApps {
             secrets,
             enforce: EnforceMaxConnections::default(),
             interned: Interned::default(),
+            glance: Mutex::default(),
         });
         Self { database, shared }
     }
@@ -66,6 +70,7 @@ impl MySqlApps {
             secrets: self.shared.secrets.clone(),
             enforce,
             interned: Interned::default(),
+            glance: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -185,7 +190,12 @@ impl AppChanges for MySqlApps {
     async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
         let changes = patiently(async {
             let mut conn = self.database.conn().await?;
-            adopt::adopt(&mut conn, &self.shared.secrets).await?;
+            // Before it is looked at closely: what is changed meanwhile looks different the next time.
+            let glance = adopt::glance(&mut conn).await?;
+            if glance.is_none() || *self.shared.glance.lock() != glance {
+                adopt::adopt(&mut conn, &self.shared.secrets).await?;
+                *self.shared.glance.lock() = glance;
+            }
             // One view of both tables: what is not seen now has a higher number than the one that is.
             let mut view = conn.start_transaction(TxOpts::default()).await?;
             let now: Option<u64> = view

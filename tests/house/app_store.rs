@@ -148,6 +148,25 @@ async fn a_store_that_is_down_makes_nobody_give_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_known_by_its_id_is_known_by_its_key_while_the_store_is_away() {
+    let store = Changing::default();
+    store.set(Some(app()));
+    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    assert_eq!(house.api().await.get("/channels", &[]).await.status, 200);
+    store.is_down.store(true, Ordering::Release);
+    house.client().await.ping().await;
+
+    let other = House::with_store(store.clone(), [app()], |builder| builder).await;
+    store.is_down.store(false, Ordering::Release);
+    other.client().await.ping().await;
+    store.is_down.store(true, Ordering::Release);
+    assert_eq!(other.api().await.get("/channels", &[]).await.status, 200);
+    // What was never asked in any way stays unknown.
+    let mut unknown = other.knock("/app/no-such-key").await;
+    unknown.expect_close(4100, "try again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_is_stored_wrongly_is_off_whatever_it_was_before() {
     let store = Changing::default();
     store.set(Some(app()));

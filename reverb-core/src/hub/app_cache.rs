@@ -122,6 +122,9 @@ struct Said {
     app: Option<Arc<App>>,
     fresh_until: Instant,
     stale_until: Instant,
+    /// Nobody has asked for the app in this way while the store could answer, or it was changed while it was asked: good
+    /// enough as the last good answer, until the app changes.
+    is_for_need: bool,
 }
 
 /// An answer that several wait for.
@@ -205,9 +208,9 @@ impl AppCache {
         for (question, entry) in &mut entries.known {
             let app = entry.said.as_ref().map(|said| said.app.as_ref());
             let is_meant = match (question, app) {
-                (Question::Id(asked), _) if **asked == *id.as_str() => true,
-                (_, Some(Some(app))) => app.id == *id,
-                _ => true,
+                (Question::Id(asked), _) => **asked == *id.as_str(),
+                (Question::Key(_), Some(Some(app))) => app.id == *id,
+                (Question::Key(_), _) => true,
             };
             if is_meant {
                 entry.expire(now);
@@ -220,6 +223,25 @@ impl AppCache {
         let asked = self.clone().ask(Question::Id(id.as_str().into()));
         let answer = tokio::time::timeout(TIMEOUT, asked).await;
         answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
+    }
+
+    /// What is remembered of this app for when the store cannot answer was of the time before: it is this from now on.
+    pub(super) fn settle(&self, id: &AppId, app: Option<&Arc<App>>) {
+        if !self.is_slow.load(Ordering::Acquire) {
+            return;
+        }
+        let now = self.clock.now();
+        let mut entries = self.entries.lock();
+        entries.known.retain(|_, entry| {
+            let said = entry.said.as_ref().filter(|said| said.is_for_need);
+            said.and_then(|said| said.app.as_ref())
+                .is_none_or(|app| app.id != *id)
+        });
+        if let Some(app) = app
+            && !entries.is_full(now)
+        {
+            entries.keep_for_need(app, now, now + self.times.stale);
+        }
     }
 
     /// Forgets what is too old.
@@ -338,6 +360,10 @@ impl AppCache {
             flight.is_some_and(|flight| flight.same_channel(mine))
         });
         let Some(entry) = entry else {
+            // It may be of the time before a change: good enough as the last good answer, if there is none.
+            if let (Ok(Some(app)), false) = (&answer, is_full) {
+                entries.keep_for_need(app, now, now + self.times.stale);
+            }
             return answer.map_err(Arc::new);
         };
         entry.flight = None;
@@ -350,11 +376,16 @@ impl AppCache {
                 if is_full && entry.said.is_none() {
                     entries.known.remove(question);
                 } else {
+                    let stale_until = now + stale.max(fresh);
                     entry.said = Some(Said {
                         app: app.clone(),
                         fresh_until: now + fresh,
-                        stale_until: now + stale.max(fresh),
+                        stale_until,
+                        is_for_need: false,
                     });
+                    if let Some(app) = app.as_ref().filter(|_| !is_full) {
+                        entries.keep_for_need(app, now, stale_until);
+                    }
                 }
                 Ok(app)
             }
@@ -397,6 +428,24 @@ impl Entries {
     fn fresh(&self, question: &Question, now: Instant) -> Option<Option<Arc<App>>> {
         let said = self.known.get(question)?.said.as_ref()?;
         (said.fresh_until > now).then(|| said.app.clone())
+    }
+
+    /// Remembers an app as the last good answer to the questions for its key and for its id, unless there is a better one.
+    fn keep_for_need(&mut self, app: &Arc<App>, now: Instant, stale_until: Instant) {
+        for question in [
+            Question::Key(app.key.as_str().into()),
+            Question::Id(app.id.as_str().into()),
+        ] {
+            let entry = self.known.entry(question).or_default();
+            if entry.said.as_ref().is_none_or(|said| said.is_for_need) {
+                entry.said = Some(Said {
+                    app: Some(app.clone()),
+                    fresh_until: now,
+                    stale_until,
+                    is_for_need: true,
+                });
+            }
+        }
     }
 
     /// Whether nothing more can be kept. Looks for what is too old, but not all the time.

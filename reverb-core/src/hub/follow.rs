@@ -145,8 +145,14 @@ impl Shared {
             return Ok(());
         };
         let app = match self.apps.ask_anew(id).await {
-            Ok(Some(app)) => app,
-            Ok(None) => desk.remove(),
+            Ok(Some(app)) => {
+                self.apps.settle(id, Some(&app));
+                app
+            }
+            Ok(None) => {
+                self.apps.settle(id, None);
+                desk.remove()
+            }
             // Asking again will not help, until it is changed again.
             Err(StoreError::Corrupt(corrupt)) => {
                 tracing::error!(app = %id, reason = corrupt.reason, "an app is off until it is stored rightly");

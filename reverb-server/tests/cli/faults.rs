@@ -1,21 +1,16 @@
 //! A server and a command line that are killed, have no room, or are edited without end.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-use md5::{Digest, Md5};
 use reverb_core::app_store::{AppEditor, AppStore, Keyring};
-use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::App;
 use reverb_sqlite::{Sqlite, SqliteApps};
 use rusqlite::Connection;
 
-use crate::place::{Place, Server};
+use crate::place::{Place, Server, publish};
 
 /// What SQLite finds when it looks through the whole file.
 fn integrity(place: &Place) -> String {
@@ -180,36 +175,6 @@ async fn two_hundred_edits_under_load_fail_no_publish_and_leave_memory_as_it_was
     println!("{published} requests beside {EDITS} edits");
     assert!(published > EDITS);
     assert!(client.is_connected(), "nobody has changed its app");
-}
-
-/// Publishes an event of this app on a connection of its own; returns the answer.
-fn publish(address: SocketAddr, id: u32) -> String {
-    let app = App::new(&id.to_string(), &format!("key-{id}"), "secret-of-all").expect("an app");
-    let body = r#"{"name":"e","channel":"a","data":"1"}"#;
-    let md5 = HEXLOWER.encode(&Md5::digest(body));
-    let time = SystemClock.unix_time().as_secs();
-    let query = format!(
-        "auth_key={}&auth_timestamp={time}&auth_version=1.0&body_md5={md5}",
-        app.key
-    );
-    let path = format!("/apps/{id}/events");
-    let signed = format!("POST\n{path}\n{query}");
-    let signature = HEXLOWER.encode(&app.secret.sign(&[signed.as_bytes()]));
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let patience = Some(Duration::from_secs(10));
-    stream.set_read_timeout(patience).expect("set");
-    write!(
-        stream,
-        "POST {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("sent");
-    let mut answer = String::new();
-    let mut stream = BufReader::new(stream);
-    stream.read_line(&mut answer).expect("an answer");
-    let _ = stream.read_to_string(&mut answer);
-    answer
 }
 
 impl Server {

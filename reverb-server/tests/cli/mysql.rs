@@ -1,11 +1,15 @@
 //! A server whose apps are in MariaDB: its own, and those of the PHP product.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use reverb_core::clock::{Clock, SystemClock};
 use reverb_mysql::LaravelKeys;
 
 use crate::mariadb;
-use crate::place::{Place, Server};
+use crate::place::{Place, Server, publish};
 
 const APP_KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -244,4 +248,74 @@ fn a_table_from_before_may_2026_is_widened_when_that_is_asked_for() {
             Ok(Some(secret.clone()))
         );
     });
+}
+
+/// How long the database is away; `REVERB_OUTAGE_SECONDS` makes it longer.
+fn outage() -> Duration {
+    let seconds = std::env::var("REVERB_OUTAGE_SECONDS").ok();
+    Duration::from_secs(
+        seconds
+            .and_then(|seconds| seconds.parse().ok())
+            .unwrap_or(8),
+    )
+}
+
+#[test]
+fn while_the_database_is_away_known_apps_are_served_and_no_client_gives_up() {
+    let mut database = mariadb::Server::start(&[]);
+    let url = in_runtime(mariadb::database_of(&database.url));
+    let place = Place::new();
+    let flags = ["--database-url", url.as_str()];
+    for n in ["1", "2", "3"] {
+        let (key, secret) = (format!("key-{n}"), "secret-of-all");
+        let create = [
+            "app", "create", "--id", n, "--key", &key, "--secret", secret,
+        ];
+        place.succeeds(&[&create, flags.as_slice()].concat());
+    }
+    let server = place.start(&flags);
+    let mut client = server.knock("key-1");
+    client.hears("connection_established");
+    let published = AtomicU32::new(0);
+    let publish_all = |id| {
+        let answer = publish(server.address(), id);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        published.fetch_add(1, Ordering::AcqRel);
+    };
+    publish_all(1);
+    publish_all(2);
+    database.order("KILL");
+    let (start, mut longest) = (SystemClock.now(), Duration::ZERO);
+    while SystemClock.now() - start < outage() {
+        let asked = SystemClock.now();
+        publish_all(1);
+        publish_all(2);
+        longest = longest.max(SystemClock.now() - asked);
+        let mut newcomer = server.knock("key-2");
+        newcomer.hears("connection_established");
+    }
+    // Whether there is such an app nobody knows now: 4001 would end it for good.
+    for key in ["key-3", "no-such-key"] {
+        let mut unknown = server.knock(key);
+        unknown.hears("4100");
+        assert!(!unknown.has_heard("4001"));
+    }
+    let (code, said) = place.ends(&[&["app", "list"], flags.as_slice()].concat());
+    assert_eq!(code, 1);
+    assert!(said.contains("cannot use the database"), "{said}");
+    database.order("start");
+    let back = SystemClock.now();
+    waits_until("the apps can be looked up again", || {
+        let mut client = server.knock("key-3");
+        client.hears("\"event\":\"pusher:");
+        client.has_heard("connection_established")
+    });
+    println!(
+        "{} publishes in {:?} without the database, the longest pair {longest:?}; back after {:?}",
+        published.load(Ordering::Acquire),
+        back - start,
+        SystemClock.now() - back
+    );
+    place.succeeds(&[&["app", "deactivate", "1"], flags.as_slice()].concat());
+    client.hears("4003");
 }

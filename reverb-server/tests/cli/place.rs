@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use md5::{Digest, Md5};
+use reverb_core::clock::{Clock, SystemClock};
+use reverb_core::protocol::App;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -205,4 +209,34 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Publishes an event of this app on a connection of its own; returns the answer.
+pub(crate) fn publish(address: SocketAddr, id: u32) -> String {
+    let app = App::new(&id.to_string(), &format!("key-{id}"), "secret-of-all").expect("an app");
+    let body = r#"{"name":"e","channel":"a","data":"1"}"#;
+    let md5 = HEXLOWER.encode(&Md5::digest(body));
+    let time = SystemClock.unix_time().as_secs();
+    let query = format!(
+        "auth_key={}&auth_timestamp={time}&auth_version=1.0&body_md5={md5}",
+        app.key
+    );
+    let path = format!("/apps/{id}/events");
+    let signed = format!("POST\n{path}\n{query}");
+    let signature = HEXLOWER.encode(&app.secret.sign(&[signed.as_bytes()]));
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let patience = Some(Duration::from_secs(10));
+    stream.set_read_timeout(patience).expect("set");
+    write!(
+        stream,
+        "POST {path}?{query}&auth_signature={signature} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    let mut stream = BufReader::new(stream);
+    stream.read_line(&mut answer).expect("an answer");
+    let _ = stream.read_to_string(&mut answer);
+    answer
 }
