@@ -25,7 +25,8 @@ use crate::protocol::{App, AppId};
 /// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
 /// let hub = Hub::builder(apps.clone()).changes(apps.clone()).build()?;
 ///
-/// let mut app = App::clone(&apps.list(None, 1).await?.remove(0)?);
+/// let app = apps.list(None, 1).await?.remove(0)?;
+/// let mut app = App::clone(&app);
 /// app.active = false;
 /// apps.save(app).await?; // within a second its clients are told, and gone
 /// # drop(hub);
