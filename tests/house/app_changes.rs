@@ -264,6 +264,53 @@ async fn a_store_that_does_not_know_what_has_changed_has_all_apps_looked_at() {
     neighbour.ping().await;
 }
 
+/// A store that an operator replaces by a backup of it.
+#[derive(Clone)]
+struct Replaced(Arc<std::sync::Mutex<MemoryApps>>);
+
+impl Replaced {
+    fn now(&self) -> MemoryApps {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+#[async_trait]
+impl AppStore for Replaced {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.now().find_by_key(key).await
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        self.now().find_by_id(id).await
+    }
+}
+
+#[async_trait]
+impl AppChanges for Replaced {
+    async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        self.now().changes_since(revision).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_put_back_to_an_earlier_state_is_followed_there() {
+    let apps = MemoryApps::new([app(), other()]);
+    let backup = MemoryApps::new([app(), other()]);
+    change(&backup, |app| app.active = false).await;
+    for n in 0..5 {
+        change(&apps, |app| app.name = n.to_string()).await;
+    }
+    let store = Replaced(Arc::new(std::sync::Mutex::new(apps)));
+    let house = House::with_store(store.clone(), [app(), other()], |builder| {
+        builder.changes(store.clone())
+    })
+    .await;
+    let (mut client, mut neighbour) = (house.client().await, house.client_of(&other()).await);
+    *store.0.lock().expect("no panic") = backup;
+    client.expect_close(4003, "disabled").await;
+    neighbour.ping().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_puts_in_force_what_no_store_has_told_and_drops_nobody_else() {
     let store = Remote::new();

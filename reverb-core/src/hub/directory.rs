@@ -92,6 +92,16 @@ impl Directory {
         self.desks.read().keys().cloned().collect()
     }
 
+    /// Whatever state of an app is found next is news.
+    pub(super) fn forget_revisions(&self) {
+        for desk in self.desks.read().values() {
+            let mut app = desk.app.write();
+            let mut before = App::clone(&app);
+            before.revision = 0;
+            *app = Arc::new(before);
+        }
+    }
+
     /// How many connections are open in all apps together.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Acquire)

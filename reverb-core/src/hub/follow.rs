@@ -98,6 +98,17 @@ impl Follower {
                     tracing::info!("the app store tells again what has changed");
                 }
                 self.answers = true;
+                if revision < self.revision {
+                    // Somebody has put a backup in its place: what is stored counts, although it is older.
+                    tracing::warn!(
+                        revision,
+                        before = self.revision,
+                        "the app store is in an earlier state than before: every app is looked at"
+                    );
+                    self.shared.directory.forget_revisions();
+                    self.shared.apps.forget();
+                    self.owed.extend(self.shared.directory.apps());
+                }
                 match apps {
                     Changed::These(apps) => self.owed.extend(apps),
                     Changed::Any if revision != self.revision => {

@@ -53,6 +53,7 @@ impl Desk {
         let clock = ManualClock::new(Duration::from_secs(1_700_000_000));
         let store = Arc::new(Store::default());
         let database = has_database.then(|| Database {
+            queue: Arc::new(reverb_core::queue::MemoryQueue::default()),
             apps: store.clone(),
             name: "a store".to_owned(),
         });
