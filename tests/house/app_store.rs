@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reverb_core::app_store::{AppStore, CorruptApp, StoreError};
+use reverb_core::app_store::{AppChanges, AppStore, Changed, Changes, CorruptApp, StoreError};
 use reverb_core::hub::{AppCacheTimes, HubBuilder};
 use reverb_core::protocol::App;
 use serde_json::json;
@@ -164,6 +164,47 @@ async fn an_app_that_is_known_by_its_id_is_known_by_its_key_while_the_store_is_a
     // What was never asked in any way stays unknown.
     let mut unknown = other.knock("/app/no-such-key").await;
     unknown.expect_close(4100, "try again").await;
+}
+
+/// Nothing changes, and that is told.
+struct Quiet;
+
+#[async_trait::async_trait]
+impl AppChanges for Quiet {
+    async fn changes_since(&self, _: u64) -> Result<Changes, StoreError> {
+        Ok(Changes::new(1, Changed::These(Vec::new())))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hears_of_changes_asks_for_an_app_once_however_it_is_named() {
+    let store = Changing::default();
+    store.set(Some(app()));
+    let times = AppCacheTimes::default().fresh(Duration::ZERO);
+    let house = House::with_store(store.clone(), [app()], |builder| {
+        builder.app_cache(times).changes(Quiet)
+    })
+    .await;
+    // Two publishers at once, on connections that stay, and what they bring arrives.
+    let (mut one, mut two) = (house.api().await, house.api().await);
+    let event = json!({"name": "e", "channel": "a", "data": "1"});
+    let (first, second) = tokio::join!(one.post("/events", &event), two.post("/events", &event));
+    assert_eq!((first.status, second.status), (200, 200));
+    // From the first look on.
+    let known = async || {
+        let before = store.asked.load(Ordering::Acquire);
+        house.client().await.ping().await;
+        store.asked.load(Ordering::Acquire) == before
+    };
+    crate::harness::soon(async { while !known().await {} }).await;
+    let asked = store.asked.load(Ordering::Acquire);
+    let mut client = house.client().await;
+    client.subscribe("a").await;
+    for mut api in [one, two] {
+        assert_eq!(api.post("/events", &event).await.status, 200);
+        client.expect_on("a", "e", "1").await;
+    }
+    assert_eq!(store.asked.load(Ordering::Acquire), asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]

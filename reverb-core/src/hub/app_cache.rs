@@ -83,6 +83,8 @@ pub(crate) struct AppCache {
     times: AppCacheTimes,
     /// Whether the store has ever had to think. Until then nothing is kept.
     is_slow: AtomicBool,
+    /// Whether every change is told: then what is remembered of an app is true until one is.
+    is_followed: AtomicBool,
     entries: Mutex<Entries>,
     /// Questions that are with the store.
     asking: Semaphore,
@@ -114,6 +116,7 @@ impl Entry {
         self.flight = None;
         if let Some(said) = &mut self.said {
             said.fresh_until = now;
+            said.is_outdated = true;
         }
     }
 }
@@ -122,6 +125,8 @@ struct Said {
     app: Option<Arc<App>>,
     fresh_until: Instant,
     stale_until: Instant,
+    /// The app has changed since, or may have.
+    is_outdated: bool,
     /// Nobody has asked for the app in this way while the store could answer, or it was changed while it was asked: good
     /// enough as the last good answer, until the app changes.
     is_for_need: bool,
@@ -150,6 +155,7 @@ impl AppCache {
             clock,
             times,
             is_slow: AtomicBool::new(false),
+            is_followed: AtomicBool::new(false),
             entries: Mutex::default(),
             asking: Semaphore::new(MOST_ASKED),
             log: Sampled::default(),
@@ -180,10 +186,24 @@ impl AppCache {
                 }
             };
         }
-        let entries = self.entries.lock();
-        entries
-            .fresh(&Question::Id(id.into()), self.clock.now())
+        self.fresh(&self.entries.lock(), &Question::Id(id.into()))
             .map(Ok)
+    }
+
+    /// Whether changes are told, or have ceased to be.
+    pub(super) fn set_followed(&self, is_followed: bool) {
+        self.is_followed.store(is_followed, Ordering::Release);
+    }
+
+    /// What is remembered and need not be asked again.
+    fn fresh(&self, entries: &Entries, question: &Question) -> Option<Option<Arc<App>>> {
+        let said = entries.known.get(question)?.said.as_ref()?;
+        let now = self.clock.now();
+        let is_current = said.app.is_some()
+            && !said.is_outdated
+            && said.stale_until > now
+            && self.is_followed.load(Ordering::Acquire);
+        (said.fresh_until > now || is_current).then(|| said.app.clone())
     }
 
     /// Forgets everything: the store is asked again.
@@ -240,7 +260,7 @@ impl AppCache {
         if let Some(app) = app
             && !entries.is_full(now)
         {
-            entries.keep_for_need(app, now, now + self.times.stale);
+            entries.keep_for_need(app, now, now + self.times.stale, false);
         }
     }
 
@@ -296,7 +316,7 @@ impl AppCache {
     async fn fly(self: &Arc<Self>, question: Question, asked: Option<Asked<Answer>>) -> Answer {
         let mut flight = {
             let mut entries = self.entries.lock();
-            if let Some(app) = entries.fresh(&question, self.clock.now()) {
+            if let Some(app) = self.fresh(&entries, &question) {
                 return Ok(app);
             }
             let flight = entries
@@ -362,7 +382,7 @@ impl AppCache {
         let Some(entry) = entry else {
             // It may be of the time before a change: good enough as the last good answer, if there is none.
             if let (Ok(Some(app)), false) = (&answer, is_full) {
-                entries.keep_for_need(app, now, now + self.times.stale);
+                entries.keep_for_need(app, now, now + self.times.stale, true);
             }
             return answer.map_err(Arc::new);
         };
@@ -381,10 +401,11 @@ impl AppCache {
                         app: app.clone(),
                         fresh_until: now + fresh,
                         stale_until,
+                        is_outdated: false,
                         is_for_need: false,
                     });
                     if let Some(app) = app.as_ref().filter(|_| !is_full) {
-                        entries.keep_for_need(app, now, stale_until);
+                        entries.keep_for_need(app, now, stale_until, false);
                     }
                 }
                 Ok(app)
@@ -425,13 +446,14 @@ fn safely(
 }
 
 impl Entries {
-    fn fresh(&self, question: &Question, now: Instant) -> Option<Option<Arc<App>>> {
-        let said = self.known.get(question)?.said.as_ref()?;
-        (said.fresh_until > now).then(|| said.app.clone())
-    }
-
     /// Remembers an app as the last good answer to the questions for its key and for its id, unless there is a better one.
-    fn keep_for_need(&mut self, app: &Arc<App>, now: Instant, stale_until: Instant) {
+    fn keep_for_need(
+        &mut self,
+        app: &Arc<App>,
+        now: Instant,
+        stale_until: Instant,
+        is_outdated: bool,
+    ) {
         for question in [
             Question::Key(app.key.as_str().into()),
             Question::Id(app.id.as_str().into()),
@@ -442,6 +464,7 @@ impl Entries {
                     app: Some(app.clone()),
                     fresh_until: now,
                     stale_until,
+                    is_outdated,
                     is_for_need: true,
                 });
             }

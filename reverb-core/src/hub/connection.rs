@@ -72,6 +72,8 @@ pub(super) enum Stage {
     Body,
     /// The app store: is there such an app?
     Lookup,
+    /// Nothing: the app store was asked, and what it said holds for the request that is there.
+    LookedUp,
     /// The shards that deliver what was published: then this is the answer.
     Delivery(Cow<'static, str>),
     /// The last answer has to be written: then the stream is hyper's.
@@ -92,7 +94,9 @@ impl Front {
             Stage::Start => IDLE_TIMEOUT,
             Stage::Head => HEAD_TIMEOUT,
             Stage::Body => crate::wire::BODY_TIMEOUT,
-            Stage::Lookup | Stage::Delivery(_) | Stage::HandOver => ANSWER_TIMEOUT,
+            Stage::LookedUp | Stage::Lookup | Stage::Delivery(_) | Stage::HandOver => {
+                ANSWER_TIMEOUT
+            }
         };
         self.stage = stage;
         self.until = now + timeout;
@@ -100,7 +104,10 @@ impl Front {
 
     /// Whether requests are read now.
     pub(super) fn reads(&self) -> bool {
-        matches!(self.stage, Stage::Start | Stage::Head | Stage::Body)
+        matches!(
+            self.stage,
+            Stage::Start | Stage::Head | Stage::Body | Stage::LookedUp
+        )
     }
 }
 

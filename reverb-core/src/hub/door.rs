@@ -28,6 +28,16 @@ pub(super) enum Took {
     Nothing,
 }
 
+/// What has become of a request.
+enum Dealt {
+    /// It is answered, or will be.
+    Done,
+    /// It stays where it is until more is known.
+    Later,
+    /// Somebody else has to see to it.
+    NotHere,
+}
+
 impl Shard {
     /// Handles the request at the front of a connection that speaks HTTP.
     pub(super) fn take_request(&mut self, slot: u32, input: &[u8]) -> Took {
@@ -64,8 +74,9 @@ impl Shard {
                 Took::Bytes(used)
             }
             Request::Publish(publish) => match self.publish(slot, &publish) {
-                true => Took::Bytes(used),
-                false => self.hand_over(slot, input, has_answers),
+                Dealt::Done => Took::Bytes(used),
+                Dealt::Later => Took::Nothing,
+                Dealt::NotHere => self.hand_over(slot, input, has_answers),
             },
             Request::Other => self.hand_over(slot, input, has_answers),
             Request::Refuse(error) => {
@@ -201,17 +212,16 @@ impl Shard {
         self.close(slot, close);
     }
 
-    /// A backend publishes. False if somebody else has to see to it.
-    fn publish(&mut self, slot: u32, publish: &Publish<'_>) -> bool {
+    /// A backend publishes.
+    fn publish(&mut self, slot: u32, publish: &Publish<'_>) -> Dealt {
         let Publish {
             app_id,
             request,
             is_batch,
         } = *publish;
         let shared = self.shared.clone();
-        // Where the app is not known at once, hyper's task can wait for it.
         let Some(found) = shared.apps.known_by_id(app_id) else {
-            return false;
+            return self.look_up(slot, app_id);
         };
         let accepted = found.map_err(ApiError::from).and_then(|app| {
             let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
@@ -222,7 +232,48 @@ impl Shard {
             Ok(accepted) => self.send_out(slot, &accepted),
             Err(error) => self.reply(slot, response(&error, self.drain.is_some())),
         }
-        true
+        Dealt::Done
+    }
+
+    /// Has the app store asked, while the request stays where it is. If that does not help, hyper's task deals with it, and
+    /// with everything that follows on this connection.
+    fn look_up(&mut self, slot: u32, app_id: &str) -> Dealt {
+        let now = self.now;
+        let Some(connection) = self.connection(slot) else {
+            return Dealt::NotHere;
+        };
+        let at = Slot {
+            index: slot,
+            generation: connection.generation,
+        };
+        match connection.front() {
+            Some(front) if !matches!(front.stage, Stage::LookedUp) => {
+                front.enter(Stage::Lookup, now);
+            }
+            _ => return Dealt::NotHere,
+        }
+        self.rearm(slot);
+        let (apps, mailbox) = (self.shared.apps.clone(), self.mailbox.clone());
+        let app_id = app_id.to_owned();
+        tokio::spawn(async move {
+            // What was said is remembered, and taken from there.
+            let _ = apps.find_by_id(&app_id).await;
+            mailbox.send(Letter::LookedUp { slot: at });
+        });
+        Dealt::Later
+    }
+
+    /// It is known whose request waits in this connection.
+    pub(super) fn looked_up(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(front) = self.same(slot).and_then(Connection::front) else {
+            return;
+        };
+        if matches!(front.stage, Stage::Lookup) {
+            front.enter(Stage::LookedUp, now);
+            self.rearm(slot.index);
+            self.ready.push_back(slot.index);
+        }
     }
 
     fn send_out(&mut self, slot: u32, accepted: &Accepted<'_>) {

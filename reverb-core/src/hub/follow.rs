@@ -68,6 +68,8 @@ struct Follower {
     owed: BTreeSet<AppId>,
     /// Whether the store has answered the last time.
     answers: bool,
+    /// Whether everything that has changed is known.
+    is_told: bool,
 }
 
 impl Follower {
@@ -78,6 +80,7 @@ impl Follower {
             revision: 0,
             owed: BTreeSet::new(),
             answers: true,
+            is_told: false,
         }
     }
 
@@ -118,6 +121,7 @@ impl Follower {
                     Changed::Any => {}
                 }
                 self.revision = revision;
+                self.is_told = true;
             }
             Some(Err(error)) => self.complain(&error),
             None => self.complain(&StoreError::Unavailable(
@@ -135,12 +139,15 @@ impl Follower {
             );
         }
         self.answers = false;
+        self.is_told = false;
     }
 
     /// Whom the store cannot tell about now stays as it was, and is asked about again.
     async fn put_in_force(&mut self) {
+        // What has changed is marked as such before the rest counts as it is.
+        self.owed.iter().for_each(|id| self.shared.apps.expire(id));
+        self.shared.apps.set_followed(self.is_told);
         for id in std::mem::take(&mut self.owed) {
-            self.shared.apps.expire(&id);
             if self.shared.renew(&id).await.is_err() {
                 self.owed.insert(id);
             }

@@ -99,6 +99,8 @@ pub(crate) enum Letter {
         knock: Box<Knock>,
         decided: Result<Admitted, Close>,
     },
+    /// It is known whose request waits in this connection.
+    LookedUp { slot: Slot },
     /// Whether a guest may be seated where it wants to be.
     Verdict {
         slot: Slot,

@@ -311,6 +311,7 @@ impl Shard {
                     self.open(slot.index, &knock, decided);
                 }
             }
+            Letter::LookedUp { slot } => self.looked_up(slot),
             Letter::Verdict {
                 slot,
                 ticket,
