@@ -359,3 +359,57 @@ async fn following_ends_with_the_hub() {
     })
     .await;
 }
+
+/// The hub has had some looks since.
+async fn heard(store: &Remote) {
+    let asked = store.asked.load(Ordering::Acquire);
+    soon(async {
+        while store.asked.load(Ordering::Acquire) < asked + 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_heard_is_not_taken_back_while_the_store_is_away() {
+    let (house, store) = remote().await;
+    let mut client = house.client().await;
+    assert_eq!(house.api().await.get("/channels", &[]).await.status, 200);
+    change(&store.apps, |app| {
+        let secret = reverb_core::protocol::Secret::new("another-secret");
+        app.rotate_secret(secret.expect("a secret"), None);
+    })
+    .await;
+    heard(&store).await;
+    client.ping().await;
+    store.is_away.store(true, Ordering::Release);
+    let refused = house.api().await.get("/channels", &[]).await;
+    refused.expect_error(401, "Invalid signature");
+    store.is_away.store(false, Ordering::Release);
+
+    change(&store.apps, |app| app.active = false).await;
+    client.expect_close(4003, "disabled").await;
+    heard(&store).await;
+    store.is_away.store(true, Ordering::Release);
+    let now = app_with(|app| {
+        let secret = reverb_core::protocol::Secret::new("another-secret");
+        app.secret = secret.expect("a secret");
+    });
+    let refused = house.api_of(&now).await.get("/channels", &[]).await;
+    refused.expect_error(403, "disabled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_nobody_uses_and_that_was_removed_does_not_come_back_without_the_store() {
+    let (house, store) = remote().await;
+    // Not signed by the app, so that the hub only remembers it.
+    let stranger = App::new("1001", "app-key", "wrong-secret").expect("an app");
+    let mut refused = house.api_of(&stranger).await;
+    assert_eq!(refused.get("/channels", &[]).await.status, 401);
+    store.apps.remove("1001").await.expect("removed");
+    heard(&store).await;
+    store.is_away.store(true, Ordering::Release);
+    let mut client = house.knock("/app/app-key").await;
+    client.expect_close(4100, "try again").await;
+}

@@ -245,18 +245,33 @@ impl AppCache {
         answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
     }
 
-    /// What is remembered of this app for when the store cannot answer was of the time before: it is this from now on.
+    /// Whether anything is remembered of this app.
+    pub(super) fn remembers(&self, id: &AppId) -> bool {
+        let entries = self.entries.lock();
+        let mut said = entries
+            .known
+            .values()
+            .filter_map(|entry| entry.said.as_ref());
+        said.any(|said| said.app.as_ref().is_some_and(|app| app.id == *id))
+    }
+
+    /// What is remembered of this app was of the time before: it is this from now on, or nothing. Without the store nobody
+    /// shall go back behind a change that was heard.
     pub(super) fn settle(&self, id: &AppId, app: Option<&Arc<App>>) {
         if !self.is_slow.load(Ordering::Acquire) {
             return;
         }
         let now = self.clock.now();
         let mut entries = self.entries.lock();
-        entries.known.retain(|_, entry| {
-            let said = entry.said.as_ref().filter(|said| said.is_for_need);
-            said.and_then(|said| said.app.as_ref())
-                .is_none_or(|app| app.id != *id)
-        });
+        for entry in entries.known.values_mut() {
+            let before = entry.said.as_ref().and_then(|said| said.app.as_ref());
+            if before.is_some_and(|before| before.id == *id) {
+                entry.said = None;
+            }
+        }
+        entries
+            .known
+            .retain(|_, entry| entry.said.is_some() || entry.flight.is_some());
         if let Some(app) = app
             && !entries.is_full(now)
         {
@@ -459,7 +474,14 @@ impl Entries {
             Question::Id(app.id.as_str().into()),
         ] {
             let entry = self.known.entry(question).or_default();
-            if entry.said.as_ref().is_none_or(|said| said.is_for_need) {
+            let is_worse = |said: &Said| {
+                let newer = said
+                    .app
+                    .as_ref()
+                    .is_some_and(|held| held.revision > app.revision);
+                said.is_for_need && !newer
+            };
+            if entry.said.as_ref().is_none_or(is_worse) {
                 entry.said = Some(Said {
                     app: Some(app.clone()),
                     fresh_until: now,

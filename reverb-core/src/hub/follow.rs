@@ -160,6 +160,13 @@ impl Shared {
     async fn renew(&self, id: &AppId) -> Result<(), StoreError> {
         // Of an app that nobody knows here nothing is in force.
         let Some(desk) = self.directory.found(id) else {
+            if self.apps.remembers(id) {
+                match self.apps.ask_anew(id).await {
+                    Ok(app) => self.apps.settle(id, app.as_ref()),
+                    Err(StoreError::Corrupt(_)) => self.apps.settle(id, None),
+                    Err(error) => return Err(error),
+                }
+            }
             return Ok(());
         };
         let app = match self.apps.ask_anew(id).await {
@@ -174,6 +181,7 @@ impl Shared {
             // Asking again will not help, until it is changed again.
             Err(StoreError::Corrupt(corrupt)) => {
                 tracing::error!(app = %id, reason = corrupt.reason, "an app is off until it is stored rightly");
+                self.apps.settle(id, None);
                 let mut app = App::clone(&desk.app());
                 app.active = false;
                 Arc::new(app)
