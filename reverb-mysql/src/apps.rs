@@ -14,7 +14,7 @@ use reverb_core::protocol::{App, AppId};
 
 use crate::adopt::{self, Glance, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
-use crate::kept::{Kept, read_use, write_use};
+use crate::kept::{Kept, check_room, read_use};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
 
@@ -117,26 +117,35 @@ impl MySqlApps {
 
     /// Changes an app; returns the number of the change.
     async fn edit(&self, edit: Edit<'_>) -> Result<u64, EditError> {
-        let mut attempt = 1;
+        let (mut attempt, mut now) = (1, NOW);
         loop {
-            match patiently(self.edit_once(edit)).await {
-                Err(Failed::Database(error)) if is_deadlock(&error) && attempt < ATTEMPTS => {
-                    attempt += 1
+            match patiently(self.edit_once(edit, now)).await {
+                Err(Failed::Database(error)) if is_in_the_way(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(Failed::Database(error)) if has_no_such_time(&error) && now == NOW => {
+                    now = LATER;
+                }
+                Err(Failed::Database(error)) => {
+                    let taken = edit.app().and_then(|app| taken(&error, app));
+                    return Err(taken.unwrap_or_else(|| Failed::Database(error).into()));
                 }
                 edited => return Ok(edited?),
             }
         }
     }
 
-    async fn edit_once(&self, edit: Edit<'_>) -> Result<u64, Failed> {
+    async fn edit_once(&self, edit: Edit<'_>, now: &str) -> Result<u64, Failed> {
         let mut conn = self.database.conn().await?;
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
         let revision = adopt::lock(&mut transaction).await? + 1;
         match edit {
-            Edit::Create(app) => self.insert(&mut transaction, app, revision).await?,
-            Edit::Save(app) => self.update(&mut transaction, app, revision).await?,
+            Edit::Create(app) => self.insert(&mut transaction, app, revision, now).await?,
+            Edit::Save(app) => self.update(&mut transaction, app, revision, now).await?,
             Edit::Remove(id) => remove(&mut transaction, id, revision).await?,
-            Edit::Seal(id) => self.seal(&mut transaction, id, revision).await?,
+            Edit::Seal(row_id) => {
+                seal(&mut transaction, row_id, revision, &self.shared.secrets).await?
+            }
         }
         adopt::unlock(&mut transaction, revision).await?;
         transaction.commit().await?;
@@ -150,12 +159,47 @@ enum Edit<'a> {
     Create(&'a App),
     Save(&'a App),
     Remove(&'a str),
-    Seal(&'a str),
+    Seal(u64),
 }
 
+impl<'a> Edit<'a> {
+    fn app(self) -> Option<&'a App> {
+        match self {
+            Self::Create(app) | Self::Save(app) => Some(app),
+            Self::Remove(_) | Self::Seal(_) => None,
+        }
+    }
+}
+
+/// What `created_at` and `updated_at` are set to.
+const NOW: &str = "UTC_TIMESTAMP()";
+/// The same in the hour that summer time leaves out.
+const LATER: &str = "UTC_TIMESTAMP() + INTERVAL 1 HOUR";
+
 /// Whether another transaction was in the way: nothing has happened, and trying again helps.
-fn is_deadlock(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(error) if error.code == 1213)
+fn is_in_the_way(error: &mysql_async::Error) -> bool {
+    const DEADLOCK: u16 = 1213;
+    const CHANGED_MEANWHILE: u16 = 1020;
+    matches!(error, mysql_async::Error::Server(error) if [DEADLOCK, CHANGED_MEANWHILE].contains(&error.code))
+}
+
+/// Whether the session's time zone has no such time of day, as in the hour that summer time leaves out: the product's
+/// columns take the time in UTC as if it were the server's.
+fn has_no_such_time(error: &mysql_async::Error) -> bool {
+    matches!(error, mysql_async::Error::Server(error) if error.code == 1292)
+}
+
+/// Somebody else has taken the id or the key in the very moment.
+fn taken(error: &mysql_async::Error, app: &App) -> Option<EditError> {
+    const DUPLICATE: u16 = 1062;
+    let mysql_async::Error::Server(error) = error else {
+        return None;
+    };
+    let (field, value) = match error.message.contains("app_key") {
+        true => ("key", app.key.to_string()),
+        false => ("id", app.id.to_string()),
+    };
+    (error.code == DUPLICATE).then_some(EditError::Taken { field, value })
 }
 
 impl Shared {
@@ -225,8 +269,8 @@ impl AppEditor for MySqlApps {
     async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
         let rows = patiently(async {
             let mut conn = self.database.conn().await?;
-            let clause = "? IS NULL OR a.app_id COLLATE utf8mb4_bin > ?
-                          ORDER BY a.app_id COLLATE utf8mb4_bin LIMIT ?";
+            let clause = "? IS NULL OR CAST(a.app_id AS BINARY) > CAST(? AS BINARY)
+                          ORDER BY CAST(a.app_id AS BINARY) LIMIT ?";
             self.select(&mut conn, clause, (after, after, limit(most)))
                 .await
         });
@@ -309,7 +353,7 @@ impl AppEditor for MySqlApps {
                 if row.is_kept_otherwise(&self.shared.secrets) {
                     sealed += 1;
                     if !dry_run {
-                        self.edit(Edit::Seal(&row.app_id)).await?;
+                        self.edit(Edit::Seal(row.row_id)).await?;
                     }
                 }
             }
@@ -331,11 +375,15 @@ impl AppEditor for MySqlApps {
                 let Ok(app) = self.shared.listed(row) else {
                     continue;
                 };
-                let known = read_use(&mut conn, row.row_id).await?;
-                let now = known.after(&app, used);
-                if now != known {
-                    write_use(&mut conn, row.row_id, now).await?;
-                }
+                // Of several nodes the latest time counts, and none for a secret that has been replaced meanwhile.
+                let now = LastUse::default().after(&app, used);
+                let sql = "UPDATE rp_apps SET
+                    secret_used = NULLIF(GREATEST(IFNULL(secret_used, 0), ?), 0),
+                    old_secret_used = NULLIF(GREATEST(IFNULL(old_secret_used, 0), ?), 0)
+                    WHERE row_id = ? AND revision = ?";
+                let times = (now.secret.unwrap_or(0), now.old_secret.unwrap_or(0));
+                conn.exec_drop(sql, (times.0, times.1, row.row_id, row.revision))
+                    .await?;
             }
             Ok(())
         });
@@ -356,33 +404,23 @@ impl AppEditor for MySqlApps {
 }
 
 impl MySqlApps {
-    async fn seal(
-        &self,
-        transaction: &mut Transaction<'_>,
-        id: &str,
-        revision: u64,
-    ) -> Result<(), Failed> {
-        let (row, app) = self.lock_row(transaction, id).await?;
-        let kept = Kept::of(&app, Some((&row, &app)), &self.shared.secrets)?;
-        kept.check_room(transaction).await?;
-        kept.write_secrets(transaction, row.row_id).await?;
-        adopt::see(transaction, revision, row.row_id).await
-    }
-
     async fn insert(
         &self,
         transaction: &mut Transaction<'_>,
         app: &App,
         revision: u64,
+        now: &str,
     ) -> Result<(), Failed> {
-        const INSERT: &str = "INSERT INTO reverb_apps
-            (name, app_id, app_key, app_secret, description, is_active, max_connections, allowed_origins, created_at, updated_at)
-            VALUES (:name, :id, :key, :secret, :description, :active, :max, :origins, UTC_TIMESTAMP(), UTC_TIMESTAMP())";
+        let insert = format!(
+            "INSERT INTO reverb_apps
+             (name, app_id, app_key, app_secret, description, is_active, max_connections, allowed_origins, created_at, updated_at)
+             VALUES (:name, :id, :key, :secret, :description, :active, :max, :origins, {now}, {now})"
+        );
         let kept = Kept::of(app, None, &self.shared.secrets)?;
         is_free(transaction, "id", app.id.as_str(), 0).await?;
         is_free(transaction, "key", app.key.as_str(), 0).await?;
         kept.check_room(transaction).await?;
-        transaction.exec_drop(INSERT, kept.columns(app)).await?;
+        transaction.exec_drop(insert, kept.columns(app)).await?;
         let row_id = transaction.last_insert_id().unwrap_or_default();
         adopt::see(transaction, revision, row_id).await?;
         kept.write_beside(transaction, row_id, LastUse::default())
@@ -394,10 +432,13 @@ impl MySqlApps {
         transaction: &mut Transaction<'_>,
         app: &App,
         revision: u64,
+        now: &str,
     ) -> Result<(), Failed> {
-        const UPDATE: &str = "UPDATE reverb_apps SET name = :name, app_key = :key, app_secret = :secret,
-            description = :description, is_active = :active, max_connections = :max, allowed_origins = :origins,
-            updated_at = UTC_TIMESTAMP() WHERE app_id = :id";
+        let update = format!(
+            "UPDATE reverb_apps SET name = :name, app_key = :key, app_secret = :secret,
+             description = :description, is_active = :active, max_connections = :max, allowed_origins = :origins,
+             updated_at = {now} WHERE app_id = :id"
+        );
         let (row, before) = self.lock_row(transaction, app.id.as_str()).await?;
         if row.revision != app.revision {
             return Err(Failed::Refused(EditError::Outdated {
@@ -410,7 +451,7 @@ impl MySqlApps {
         let kept = Kept::of(app, Some((&row, &before)), &self.shared.secrets)?;
         kept.check_room(transaction).await?;
         let used = read_use(transaction, row.row_id).await?;
-        transaction.exec_drop(UPDATE, kept.columns(app)).await?;
+        transaction.exec_drop(update, kept.columns(app)).await?;
         adopt::see(transaction, revision, row.row_id).await?;
         kept.write_beside(transaction, row.row_id, used.carried_over(&before, app))
             .await
@@ -439,6 +480,35 @@ impl MySqlApps {
         let app = app.map_err(|corrupt: CorruptApp| StoreError::from(corrupt))?;
         Ok((row, app))
     }
+}
+
+/// Writes anew those secrets of a row that can be opened and are kept otherwise. Whatever else is wrong with it does not matter.
+async fn seal(
+    transaction: &mut Transaction<'_>,
+    row_id: u64,
+    revision: u64,
+    secrets: &Secrets,
+) -> Result<(), Failed> {
+    let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE a.id = ? AND x.hash = {HASH} FOR UPDATE");
+    // One that has gone, or was changed meanwhile, is somebody else's business now.
+    let Some(row) = transaction.exec_first(sql, (row_id,)).await? else {
+        return Ok(());
+    };
+    let row = AppColumns::take(row);
+    let anew = |stored: &str| match secrets.is_current(stored) {
+        true => None,
+        false => Some(secrets.write(&row.app_id, &secrets.read(&row.app_id, stored).ok()?)),
+    };
+    if let Some(secret) = anew(&row.app_secret) {
+        check_room(transaction, &secret).await?;
+        let sql = "UPDATE reverb_apps SET app_secret = ? WHERE id = ?";
+        transaction.exec_drop(sql, (secret, row_id)).await?;
+    }
+    if let Some(old) = row.old_secret.as_deref().and_then(anew) {
+        let sql = "UPDATE rp_apps SET old_secret = ? WHERE row_id = ?";
+        transaction.exec_drop(sql, (old, row_id)).await?;
+    }
+    adopt::see(transaction, revision, row_id).await
 }
 
 async fn remove(transaction: &mut Transaction<'_>, id: &str, revision: u64) -> Result<(), Failed> {

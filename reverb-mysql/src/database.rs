@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts};
+use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts, UrlError};
 use reverb_core::app_store::StoreError;
 
 use crate::secrets::Secrets;
@@ -74,7 +74,9 @@ impl MySql {
             // An UPDATE says how many rows it has found, also where they were so already.
             .client_found_rows(true)
             .prefer_socket(false)
-            .tcp_nodelay(true);
+            .tcp_nodelay(true)
+            // Whoever has given up shall not go on waiting for a row there, with others waiting behind it.
+            .setup(vec!["SET SESSION innodb_lock_wait_timeout = 4"]);
         let opts = match ssl {
             Some(ssl) => opts.ssl_opts(ssl),
             None => opts,
@@ -82,6 +84,7 @@ impl MySql {
         let for_queue = opts
             .clone()
             .pool_opts(pool.clone().with_reset_connection(false))
+            .setup(Vec::<&str>::new())
             .init(queue::SESSION.to_vec());
         Ok(Self {
             pool: Pool::new(opts.pool_opts(pool)),
@@ -201,7 +204,15 @@ fn options(url: &str) -> Result<(Opts, Option<SslOpts>), OpenError> {
         false => format!("{rest}?{}", others.join("&")),
     };
     // What is wrong must not show the password.
-    let opts = Opts::from_url(&url).map_err(|error| OpenError::Url(error.to_string()))?;
+    let opts = Opts::from_url(&url).map_err(|error| {
+        OpenError::Url(match error {
+            // It may be the rest of a password.
+            UrlError::UnknownParameter { .. } | UrlError::InvalidParamValue { .. } => {
+                "behind the ? stands a parameter that there is not; in a password ? is %3F, & is %26 and @ is %40".to_owned()
+            }
+            other => other.to_string(),
+        })
+    })?;
     if opts.db_name().is_none_or(str::is_empty) {
         return Err(OpenError::Url("it names no database".to_owned()));
     }

@@ -78,19 +78,8 @@ impl Kept {
         })
     }
 
-    /// Refuses a secret that the column would cut off: it was shorter in older versions of the PHP product.
     pub(crate) async fn check_room(&self, transaction: &mut Transaction<'_>) -> Result<(), Failed> {
-        match room_for_secrets(transaction).await? {
-            room if (self.secret.len() as u64) > room => Err(Failed::Refused(EditError::Unfit {
-                field: "secret",
-                reason: format!(
-                    "encrypted it has {} characters, but the column app_secret has room for {room}: \
-                     reverb-server migrate --widen-secrets makes it a TEXT",
-                    self.secret.len()
-                ),
-            })),
-            _ => Ok(()),
-        }
+        check_room(transaction, &self.secret).await
     }
 
     /// What goes into `reverb_apps`.
@@ -105,24 +94,6 @@ impl Kept {
             "max" => self.max_connections,
             "origins" => &self.origins,
         }
-    }
-
-    /// Writes the secrets and nothing else.
-    pub(crate) async fn write_secrets(
-        &self,
-        transaction: &mut Transaction<'_>,
-        row_id: u64,
-    ) -> Result<(), Failed> {
-        let secret =
-            "UPDATE reverb_apps SET app_secret = ?, updated_at = UTC_TIMESTAMP() WHERE id = ?";
-        transaction
-            .exec_drop(secret, (&self.secret, row_id))
-            .await?;
-        let (old, until) = self.old_secret.clone().unzip();
-        let old_secret = "UPDATE rp_apps SET old_secret = ?, old_secret_until = ? WHERE row_id = ?";
-        Ok(transaction
-            .exec_drop(old_secret, (old, until, row_id))
-            .await?)
     }
 
     /// Writes what goes into `rp_apps`.
@@ -157,4 +128,22 @@ pub(crate) async fn write_use(
     Ok(conn
         .exec_drop(sql, (used.secret, used.old_secret, row_id))
         .await?)
+}
+
+/// Refuses a secret that the column would cut off: it was shorter in older versions of the PHP product.
+pub(crate) async fn check_room(
+    transaction: &mut Transaction<'_>,
+    secret: &str,
+) -> Result<(), Failed> {
+    match room_for_secrets(transaction).await? {
+        room if (secret.len() as u64) > room => Err(Failed::Refused(EditError::Unfit {
+            field: "secret",
+            reason: format!(
+                "encrypted it has {} characters, but the column app_secret has room for {room}: \
+                 reverb-server migrate --widen-secrets makes it a TEXT",
+                secret.len()
+            ),
+        })),
+        _ => Ok(()),
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) struct AppColumns {
     description: Option<String>,
     is_active: bool,
     allowed_origins: Option<String>,
-    old_secret: Option<String>,
+    pub(crate) old_secret: Option<String>,
     old_secret_until: Option<u64>,
     settings: Option<String>,
     unlimited_at: Option<i64>,

@@ -512,6 +512,78 @@ async fn plain_secrets_are_encrypted_when_that_is_asked_for_and_nothing_else_cha
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_app_that_is_wrong_otherwise_keeps_no_secret_plain() {
+    let mut php = Php::new().await;
+    for n in [1, 2] {
+        php.app(n, "plain-secret").await;
+    }
+    php.run(
+        "UPDATE reverb_apps SET max_connections = -1 WHERE id = 1",
+        (),
+    )
+    .await;
+    let apps = php.apps(laravel()).await;
+    assert!(wrong(&apps, 1).await.contains("max_connections"));
+    assert_eq!(apps.seal_secrets(false).await.expect("sealed"), 2);
+    let plain = "SELECT COUNT(*) FROM reverb_apps WHERE app_secret = 'plain-secret'";
+    assert_eq!(php.value::<u64>(plain).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_in_another_character_set_is_listed_too() {
+    let mut php = Php::new().await;
+    php.app(1, "plain-secret").await;
+    php.run(
+        "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb3",
+        (),
+    )
+    .await;
+    let apps = php.apps(laravel()).await;
+    assert_eq!(apps.list(Some("app-0"), 10).await.expect("a list").len(), 1);
+    apps.save(find(&apps, 1).await).await.expect("saved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_hour_that_summer_time_leaves_out_apps_can_be_saved() {
+    let server = tokio::task::spawn_blocking(|| support::start(&[]));
+    let server = server.await.expect("a server");
+    let mut conn = support::connect(&format!("{server}/mysql")).await;
+    // A time zone in which it is always that hour, in which no time of day is.
+    let zones = [
+        "INSERT INTO time_zone_name VALUES ('Gap', 1)",
+        "INSERT INTO time_zone (Time_zone_id, Use_leap_seconds) VALUES (1, 'N')",
+        "INSERT INTO time_zone_transition_type VALUES (1, 0, 0, 0, 'A'), (1, 1, 3600, 1, 'B')",
+        "INSERT INTO time_zone_transition SELECT 1, UNIX_TIMESTAMP() - 1800, 1",
+        "INSERT INTO time_zone_transition VALUES (1, 0, 0)",
+        "FLUSH TABLES",
+        "SET GLOBAL time_zone = 'Gap'",
+        "CREATE DATABASE php CHARACTER SET utf8mb4",
+    ];
+    for zone in zones {
+        conn.query_drop(zone).await.expect(zone);
+    }
+    let url = format!("{server}/php");
+    let conn = support::connect(&url).await;
+    let mut php = Php { conn, url };
+    php.run(
+        "SET @@session.sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')",
+        (),
+    )
+    .await;
+    let apps = php.apps(laravel()).await;
+    let app = App::new("1", "key", "secret").expect("an app");
+    let refused = php.conn.query_drop("INSERT INTO reverb_apps (name, app_id, app_key, app_secret, created_at) VALUES ('', 'x', 'x', 'x', UTC_TIMESTAMP())");
+    assert!(
+        refused
+            .await
+            .expect_err("there is no such time")
+            .to_string()
+            .contains("1292")
+    );
+    apps.create(app).await.expect("created");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_too_short_is_named_with_the_remedy() {
     let mut php = Php::with("varchar(255)").await;
     php.app(1, "plain-secret").await;
