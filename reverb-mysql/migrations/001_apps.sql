@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS rp_apps (
     secret_used      BIGINT UNSIGNED NULL,
     old_secret_used  BIGINT UNSIGNED NULL,
     revision         BIGINT UNSIGNED NOT NULL,
+    removed_at       DATETIME NULL,
     KEY rp_apps_revision (revision)
 ) ENGINE = InnoDB;
 

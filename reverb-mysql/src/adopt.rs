@@ -31,20 +31,48 @@ pub(crate) async fn glance(conn: &mut Conn) -> Result<Option<Glance>, Failed> {
     Ok(glance.map(|(rows, xor, sum)| Glance { rows, xor, sum }))
 }
 
-/// Numbers what others have changed since anybody looked. Any node may do it; one does.
+/// So many rows are dealt with in one transaction: each takes some round trips, and nobody changes an app meanwhile.
+const PAGE: usize = 200;
+
+/// Numbers what others have changed since anybody looked. Any node may do it; one does. What is done when it is broken off
+/// stays done.
 pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets) -> Result<(), Failed> {
     if !is_something_new(conn).await? {
         return Ok(());
     }
+    loop {
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let mut revision = lock(&mut transaction).await?;
+        let removed = forget_removed(&mut transaction, &mut revision).await?;
+        let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH} LIMIT {PAGE}");
+        let changed: Vec<u64> = transaction.query(sql).await?;
+        for row_id in &changed {
+            adopt_row(&mut transaction, &mut revision, *row_id, secrets).await?;
+        }
+        take_in_new(&mut transaction, &mut revision).await?;
+        unlock(&mut transaction, revision).await?;
+        transaction.commit().await?;
+        if removed.max(changed.len()) < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// The same for these rows alone.
+pub(crate) async fn adopt_rows(
+    conn: &mut Conn,
+    rows: &[u64],
+    secrets: &Secrets,
+) -> Result<(), Failed> {
     let mut transaction = conn.start_transaction(TxOpts::default()).await?;
     let mut revision = lock(&mut transaction).await?;
-    forget_removed(&mut transaction, &mut revision).await?;
-    let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH}");
-    let changed: Vec<u64> = transaction.query(sql).await?;
-    for row_id in changed {
-        adopt_changed(&mut transaction, &mut revision, row_id, secrets).await?;
+    for row_id in rows {
+        let sql = format!("SELECT 1 FROM {FROM} WHERE a.id = ? AND x.hash = {HASH}");
+        let is_done: Option<u8> = transaction.exec_first(sql, (row_id,)).await?;
+        if is_done.is_none() {
+            adopt_row(&mut transaction, &mut revision, *row_id, secrets).await?;
+        }
     }
-    take_in_new(&mut transaction, &mut revision).await?;
     unlock(&mut transaction, revision).await?;
     Ok(transaction.commit().await?)
 }
@@ -64,26 +92,33 @@ pub(crate) async fn unlock(transaction: &mut Transaction<'_>, revision: u64) -> 
 async fn is_something_new(conn: &mut Conn) -> Result<bool, Failed> {
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM {FROM} WHERE x.row_id IS NULL OR x.hash <> {HASH})
-             OR EXISTS (SELECT 1 FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id WHERE a.id IS NULL)"
+             OR EXISTS (SELECT 1 FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id
+                        WHERE a.id IS NULL AND x.removed_at IS NULL)"
     );
     let is_new: Option<bool> = conn.query_first(sql).await?;
     Ok(is_new == Some(true))
 }
 
+/// What stood beside a row that has gone is kept for a week, without counting: a table may be emptied and filled again from
+/// a dump. Its hash is that of no row, so that it is one that has changed if it comes back.
 async fn forget_removed(
     transaction: &mut Transaction<'_>,
     revision: &mut u64,
-) -> Result<(), Failed> {
-    let sql = "SELECT x.row_id, x.app_id FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id WHERE a.id IS NULL";
+) -> Result<usize, Failed> {
+    let purge = "DELETE FROM rp_apps WHERE removed_at < UTC_TIMESTAMP() - INTERVAL 7 DAY";
+    transaction.query_drop(purge).await?;
+    let sql = format!(
+        "SELECT x.row_id, x.app_id FROM rp_apps x LEFT JOIN reverb_apps a ON a.id = x.row_id
+         WHERE a.id IS NULL AND x.removed_at IS NULL LIMIT {PAGE}"
+    );
     let removed: Vec<(u64, String)> = transaction.query(sql).await?;
-    for (row_id, app_id) in removed {
+    for (row_id, app_id) in &removed {
         *revision += 1;
-        note_removed(transaction, *revision, &app_id).await?;
-        transaction
-            .exec_drop("DELETE FROM rp_apps WHERE row_id = ?", (row_id,))
-            .await?;
+        note_removed(transaction, *revision, app_id).await?;
+        let mark = "UPDATE rp_apps SET removed_at = UTC_TIMESTAMP(), hash = '' WHERE row_id = ?";
+        transaction.exec_drop(mark, (row_id,)).await?;
     }
-    Ok(())
+    Ok(removed.len())
 }
 
 pub(crate) async fn note_removed(
@@ -113,7 +148,7 @@ async fn take_in_new(transaction: &mut Transaction<'_>, revision: &mut u64) -> R
     Ok(())
 }
 
-async fn adopt_changed(
+async fn adopt_row(
     transaction: &mut Transaction<'_>,
     revision: &mut u64,
     row_id: u64,
@@ -126,10 +161,10 @@ async fn adopt_changed(
     let row = AppColumns::take(row);
     *revision += 1;
     let seen = transaction.exec_first("SELECT app_id FROM rp_apps WHERE row_id = ?", (row_id,));
-    let seen: String = seen.await?.unwrap_or_default();
-    let has_other_id = seen != row.app_id;
-    if has_other_id {
-        note_removed(transaction, *revision, &seen).await?;
+    let seen: Option<String> = seen.await?;
+    let other_id = seen.filter(|seen| *seen != row.app_id);
+    if let Some(before) = &other_id {
+        note_removed(transaction, *revision, before).await?;
     }
     if !is_same_secret(&row, secrets) {
         // Replaced without overlap, as whoever has done it expects.
@@ -137,7 +172,7 @@ async fn adopt_changed(
             "UPDATE rp_apps SET old_secret = NULL, old_secret_until = NULL, old_secret_used = NULL,
                           secret_used = NULL WHERE row_id = ?";
         transaction.exec_drop(forget, (row_id,)).await?;
-        if has_other_id {
+        if other_id.is_some() {
             // Older servers give the number of a removed row to the next one: this is another app.
             let forget = "UPDATE rp_apps SET settings = NULL, unlimited_at = NULL, edited_here = 0 WHERE row_id = ?";
             transaction.exec_drop(forget, (row_id,)).await?;
@@ -165,7 +200,7 @@ pub(crate) async fn see(
         "INSERT INTO rp_apps (row_id, app_id, hash, secret, revision)
          SELECT a.id, a.app_id, {HASH}, a.app_secret, ? FROM reverb_apps a WHERE a.id = ?
          ON DUPLICATE KEY UPDATE app_id = VALUES(app_id), hash = VALUES(hash), secret = VALUES(secret),
-             revision = VALUES(revision)"
+             revision = VALUES(revision), removed_at = NULL"
     );
     transaction.exec_drop(note, (revision, row_id)).await?;
     let back =

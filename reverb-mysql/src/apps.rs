@@ -49,6 +49,8 @@ pub enum EnforceMaxConnections {
 
 /// So many rows are looked at in one go.
 const PAGE: u64 = 500;
+/// So many rows that others have changed are dealt with by themselves.
+const FEW: usize = 20;
 /// So often an edit is tried that the database has broken off for another one.
 const ATTEMPTS: usize = 3;
 
@@ -108,8 +110,17 @@ impl MySqlApps {
             format!("SELECT {COLUMNS}, x.hash <=> {HASH} AS is_seen FROM {FROM} WHERE {clause}");
         let params = params.into();
         let mut rows: Vec<Row> = conn.exec(&*sql, params.clone()).await?;
-        if rows.iter().any(|row| row.get("is_seen") != Some(true)) {
-            adopt::adopt(conn, &self.shared.secrets).await?;
+        let is_new = |row: &&Row| row.get("is_seen") != Some(true);
+        let new: Vec<u64> = rows
+            .iter()
+            .filter(is_new)
+            .filter_map(|row| row.get("row_id"))
+            .collect();
+        if !new.is_empty() {
+            match new.len() <= FEW {
+                true => adopt::adopt_rows(conn, &new, &self.shared.secrets).await?,
+                false => adopt::adopt(conn, &self.shared.secrets).await?,
+            }
             rows = conn.exec(&*sql, params).await?;
         }
         Ok(rows.into_iter().map(AppColumns::take).collect())

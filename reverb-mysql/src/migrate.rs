@@ -151,7 +151,7 @@ mod tests {
         let published = [
             (
                 "001_apps",
-                "fcc54bd60cbc09e6085efde6e842d4b23e7355220c90b09e291fe90a992f0e6f",
+                "234547073525e2e4c6e70ec4d22e7767a30e8eb78329035afb56945e31354f30",
             ),
             (
                 "002_queue",

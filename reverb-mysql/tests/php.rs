@@ -512,6 +512,65 @@ async fn plain_secrets_are_encrypted_when_that_is_asked_for_and_nothing_else_cha
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_emptied_and_filled_again_has_lost_nothing() {
+    let mut php = Php::new().await;
+    php.app(1, "plain-secret").await;
+    let apps = php.apps(laravel()).await;
+    let mut app = find(&apps, 1).await;
+    app.force_tls = true;
+    app.max_connections = None;
+    app.rotate_secret(
+        Secret::new("second-secret").expect("a secret"),
+        Some(4_000_000_000),
+    );
+    let saved = apps.save(app).await.expect("saved");
+    php.run("CREATE TABLE dump AS SELECT * FROM reverb_apps", ())
+        .await;
+    php.run("DELETE FROM reverb_apps", ()).await;
+    let (gone, now) = told(&apps, saved.revision).await;
+    assert_eq!(gone, these(&["app-1"]));
+    assert!(apps.find_by_id("app-1").await.expect("an answer").is_none());
+    assert!(
+        apps.find_by_key("key-1")
+            .await
+            .expect("an answer")
+            .is_none()
+    );
+    php.run("INSERT INTO reverb_apps SELECT * FROM dump", ())
+        .await;
+    assert_eq!(told(&apps, now).await.0, these(&["app-1"]));
+    let app = find(&apps, 1).await;
+    assert!(app.revision > saved.revision && app.force_tls);
+    assert_eq!(app.max_connections, None);
+    assert_eq!(
+        app.old_secret.expect("still accepted").secret.reveal(),
+        "plain-secret"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_very_many_rows_is_taken_in_by_and_by() {
+    let mut php = Php::new().await;
+    let fill = "INSERT INTO reverb_apps (name, app_id, app_key, app_secret)
+        SELECT '', CONCAT('app-', seq), CONCAT('key-', seq), 'plain-secret' FROM seq_1_to_1000";
+    php.run(fill, ()).await;
+    let apps = php.apps(laravel()).await;
+    let (all, now) = told(&apps, 0).await;
+    assert_eq!(all.len(), 1000);
+    php.run("UPDATE reverb_apps SET max_connections = 5", ())
+        .await;
+    assert_eq!(
+        find(&apps, 700).await.max_connections,
+        Some(5),
+        "who asks for one need not wait for all"
+    );
+    assert_eq!(told(&apps, now).await.0.len(), 1000);
+    php.run("DELETE FROM reverb_apps", ()).await;
+    let (_, now) = told(&apps, 0).await;
+    assert!(told(&apps, now).await.0.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_app_that_is_wrong_otherwise_keeps_no_secret_plain() {
     let mut php = Php::new().await;
     for n in [1, 2] {

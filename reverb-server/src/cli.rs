@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use reverb_core::protocol::{ClientEvents, Webhook};
 use reverb_core::queue::JobId;
 
-use crate::config::Said;
+use crate::config::HiddenUrl;
 
 /// In 80 columns, so that it wraps nowhere.
 const AFTER_HELP: &str = "\
@@ -215,6 +215,9 @@ pub enum AppCommand {
         /// How long the old one is accepted beside it: 30m, 24h, 7d, or 0
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = crate::command::duration)]
         overlap: std::time::Duration,
+        /// Even if a secret from before is still accepted, which ends with it
+        #[arg(long)]
+        force: bool,
         /// The new secret [default: 32 random characters]
         #[arg(long)]
         secret: Option<String>,
@@ -306,8 +309,8 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
     /// mysql://user:password@host/name, or laravel
-    #[arg(long, global = true, value_name = "URL", value_parser = crate::config::said)]
-    pub database_url: Option<Said>,
+    #[arg(long, global = true, value_name = "URL")]
+    pub database_url: Option<HiddenUrl>,
     /// Read this file instead of .env in the working folder
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<PathBuf>,

@@ -63,7 +63,7 @@ test('while a secret is rotated, backends with the old and with the new one go o
   await eventually('the new secret is accepted', () => after.trigger('private-orders', 'paid', { by: 'new' }));
   await server.sdk(app).trigger('private-orders', 'paid', { by: 'old' });
   assert.deepEqual([await events.next('paid'), await events.next('paid')], [{ by: 'new' }, { by: 'old' }]);
-  cli('rotate-secret', app.id, '--overlap', '0');
+  cli('rotate-secret', app.id, '--overlap', '0', '--force');
   await eventually('neither is accepted any more', async () => {
     for (const sdk of [server.sdk(app), after]) await assert.rejects(sdk.trigger('a', 'e', {}), { status: 401 });
   });

@@ -62,7 +62,10 @@ impl Apps {
     /// # Errors
     /// It cannot be opened or made, or none of its apps can be read.
     pub async fn open(config: &Config) -> Result<Self, AppsError> {
-        let is_wanted = config.apps.is_empty() || config.origin("data_dir") != "default";
+        let is_wanted = config.apps.is_empty()
+            || config.database.url.is_some()
+            || open::path(config).exists()
+            || config.origin("data_dir") != "default";
         let apps = match is_wanted {
             true => Self::to_edit(config).await?,
             false => Self::existing(config).await?,
@@ -79,6 +82,11 @@ impl Apps {
     /// There is a database, and it cannot be opened.
     pub async fn existing(config: &Config) -> Result<Self, AppsError> {
         if config.database.url.is_some() || open::path(config).exists() {
+            // Another version of the server may be at work with it: only a start, or who is asked to, changes tables.
+            let pending = open::pending(config).await?;
+            if !pending.is_empty() {
+                return Err(AppsError::Pending(pending.join(", ")));
+            }
             return Self::to_edit(config).await;
         }
         open::refuse_old_file(config)?;

@@ -76,6 +76,11 @@ pub enum AppsError {
         #[source]
         source: CorruptApp,
     },
+    /// Its tables are not those of this version.
+    #[error(
+        "the database is not ready for this version ({0} is to do): start the server, or run reverb-server migrate"
+    )]
+    Pending(String),
     /// It does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -32,13 +32,14 @@ pub(super) async fn obey(config: &Config, command: AppCommand) -> Result<String,
         AppCommand::RotateSecret {
             id,
             overlap,
+            force,
             secret,
             json,
         } => {
             let desk = desk(Apps::existing(config).await?);
             let secret = secret.unwrap_or_else(new_secret);
             let app = desk
-                .change(&id, |app| rotate(app, &secret, overlap))
+                .change(&id, |app| rotate(app, &secret, overlap, force))
                 .await?;
             match json {
                 true => Ok(print::json_of(&desk.row(&app), true)),
@@ -283,9 +284,20 @@ fn set(app: &mut App, flags: &AppFlags) {
     values::set_limits(&mut app.limits, &flags.limits).expect("they were checked");
 }
 
-fn rotate(app: &mut App, secret: &str, overlap: Duration) -> Result<(), CommandError> {
+fn rotate(app: &mut App, secret: &str, overlap: Duration, force: bool) -> Result<(), CommandError> {
     let secret = Secret::new(secret).map_err(credential)?;
     let now = SystemClock.unix_time().as_secs();
+    // Whoever repeats a rotation, not knowing whether it was done, would end the secret that backends have.
+    if let Some(old) = app
+        .old_secret
+        .as_ref()
+        .filter(|old| old.until > now && !force)
+    {
+        return Err(CommandError::StillOverlaps {
+            id: app.id.to_string(),
+            until: print::time(old.until),
+        });
+    }
     let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
     app.rotate_secret(secret, until);
     Ok(())

@@ -52,6 +52,16 @@ pub enum CommandError {
         /// What is wrong.
         problem: String,
     },
+    /// The secret was rotated not long ago.
+    #[error(
+        "the app {id} has two secrets already, the older one until {until}: --force ends that, and rotates again"
+    )]
+    StillOverlaps {
+        /// Which.
+        id: String,
+        /// When the older one ends.
+        until: String,
+    },
     /// Nobody has said yes.
     #[error("nothing is deleted, as nobody has confirmed it for {0}: --yes does")]
     NotConfirmed(String),
@@ -102,6 +112,7 @@ impl CommandError {
             | Self::Queue(QueueError::Missing(_)) => 3,
             Self::Configured { .. }
             | Self::NotConfirmed(_)
+            | Self::StillOverlaps { .. }
             | Self::WrongPassword(_)
             | Self::Import(ImportError::Clashes(_))
             | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,

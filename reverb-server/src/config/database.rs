@@ -52,9 +52,32 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
+/// What stands behind `--database-url`. It may hold a password, and is not shown, nor by the parser of the command line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HiddenUrl(String);
+
+impl From<String> for HiddenUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl HiddenUrl {
+    /// As it was given.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HiddenUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// What `--database-url` and its siblings say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// This one.
     Url(DatabaseUrl),
     /// The database that the environment of a Laravel application describes.

@@ -73,7 +73,18 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     };
     let key = env.parse("REVERB_ENCRYPTION_KEY", key);
     origins.lay("encryption_key", &mut config.keyring, [key]);
-    let said = flag("--database-url", &flags.database_url)
+    let by_flag = flags.database_url.as_ref().and_then(|url| {
+        let said = database::said(url.text());
+        let said = said.map_err(|message| {
+            problems.push(Problem {
+                place: String::new(),
+                key: "--database-url".to_owned(),
+                message,
+            });
+        });
+        Some(Found::new(said.ok()?, "--database-url"))
+    });
+    let said = by_flag
         .or_else(|| env.parse("REVERB_DATABASE_URL", database::said))
         .or(file.database_url);
     let url = said.and_then(|said| match said.value {

@@ -23,10 +23,11 @@ use ipnet::IpNet;
 use reverb_core::app_store::Keyring;
 use reverb_core::protocol::App;
 
-pub use self::database::{DatabaseSettings, DatabaseUrl, Said};
+pub use self::database::{DatabaseSettings, DatabaseUrl, HiddenUrl};
 pub use self::problem::Problem;
 
-pub(crate) use self::database::said;
+pub(crate) use self::database::{Said, said};
+
 pub(crate) use self::env::lines;
 pub(crate) use self::problem::did_you_mean;
 

@@ -278,7 +278,14 @@ fn an_old_secret_is_accepted_for_as_long_as_was_said() {
     );
     let until = place.json(&["app", "show", "1", "--json"])["old_secret_until"].as_u64();
     assert!(until.is_some());
-    let said = place.succeeds(&["app", "rotate-secret", "1", "--overlap", "0"]);
+    let again = ["app", "rotate-secret", "1", "--overlap", "0"];
+    let (code, said) = place.ends(&again);
+    assert_eq!(code, 4);
+    assert!(
+        said.contains("has two secrets already") && said.contains("--force"),
+        "{said}"
+    );
+    let said = place.succeeds(&[again.as_slice(), &["--force"]].concat());
     assert!(said.contains("not accepted any more"), "{said}");
     let shown = place.json(&["app", "show", "1", "--json"]);
     assert!(shown.get("old_secret_until").is_none());

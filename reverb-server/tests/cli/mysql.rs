@@ -203,9 +203,19 @@ fn an_address_is_checked_and_its_password_never_shown() {
         said.contains("DB_CONNECTION: is \"pgsql\", but only mysql and mariadb"),
         "{said}"
     );
-    let (code, said) = place.ends(&["--database-url", "mysql://me:s3cret@host"]);
-    assert_eq!(code, 2);
-    assert!(said.contains("it names no database"), "{said}");
+    for wrong in [
+        "mysql://me:s3cret@host",
+        "mysql://me:1?s3cret@host/apps",
+        "mysql://me:s3cret@host/apps?require_ssl=s3cret",
+        "s3cret",
+    ] {
+        let said = place.fails(&["check-config", "--database-url", wrong]);
+        assert!(
+            said.starts_with("reverb-server: --database-url: this is no address of a database"),
+            "{said}"
+        );
+        assert!(!said.contains("s3cret"), "{said}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use reverb_core::app_store::EditError;
 use self::entry::Draft;
 use self::plan::{Action, Done, Plan};
 use super::CommandError;
-use crate::apps::Apps;
+use crate::apps::{Apps, AppsError};
 use crate::config::{Config, Problem};
 
 /// What to take over, and how.
@@ -145,7 +145,10 @@ pub(super) async fn obey(
         problems.extend(read.problems);
     }
     problems.extend(plan::twins(&drafts));
-    let store = Apps::existing(config).await?;
+    let store = match Apps::existing(config).await {
+        Err(AppsError::Pending(_)) if !flags.dry_run => Apps::to_edit(config).await?,
+        store => store?,
+    };
     let plan = Plan::new(drafts, &store, config, flags.on_clash).await?;
     if !problems.is_empty() {
         problems.extend(plan.clashes);
