@@ -44,3 +44,8 @@ CREATE TABLE IF NOT EXISTS rp_removed_apps (
     revision BIGINT UNSIGNED NOT NULL,
     KEY rp_removed_apps_revision (revision)
 ) ENGINE = InnoDB;
+
+CREATE TABLE IF NOT EXISTS rp_key (
+    one TINYINT NOT NULL PRIMARY KEY,
+    id  VARCHAR(16) CHARACTER SET ascii NOT NULL
+) ENGINE = InnoDB;

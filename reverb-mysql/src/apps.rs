@@ -357,6 +357,14 @@ impl AppEditor for MySqlApps {
             });
             let rows = rows.await?;
             let Some(last) = rows.last() else {
+                if let (Secrets::Sealed(keyring), false) = (&self.shared.secrets, dry_run) {
+                    let said = patiently(async {
+                        let mut conn = self.database.conn().await?;
+                        let say = "REPLACE INTO rp_key VALUES (1, ?)";
+                        Ok(conn.exec_drop(say, (keyring.current_id(),)).await?)
+                    });
+                    said.await?;
+                }
                 return Ok(sealed);
             };
             after = last.row_id;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts, UrlError};
-use reverb_core::app_store::StoreError;
+use reverb_core::app_store::{Keyring, StoreError};
 
 use crate::secrets::Secrets;
 use crate::{MySqlApps, MySqlQueue, migrate, queue};
@@ -135,6 +135,28 @@ impl MySql {
             migrate::widen_secrets(&mut conn).await
         });
         widened.await.map_err(|_| OpenError::TooSlow)?
+    }
+
+    /// Says that secrets are sealed with this keyring here. Returns whether its key is the one that was said first: of two
+    /// servers that have made a key each, one learns that it has the wrong one before it seals anything.
+    ///
+    /// [`seal_secrets`](reverb_core::app_store::AppEditor::seal_secrets) says it anew, when a key is replaced.
+    ///
+    /// # Errors
+    /// The database cannot tell.
+    pub async fn claim_key(&self, keyring: &Keyring) -> Result<bool, OpenError> {
+        let asked = patiently(async {
+            let mut conn = self.conn().await?;
+            let read = "SELECT id FROM rp_key WHERE one = 1";
+            let mut id: Option<String> = conn.query_first(read).await?;
+            if id.is_none() {
+                let claim = "INSERT IGNORE INTO rp_key VALUES (1, ?)";
+                conn.exec_drop(claim, (keyring.current_id(),)).await?;
+                id = conn.query_first(read).await?;
+            }
+            Ok(id.is_some_and(|id| keyring.has(&id)))
+        });
+        Ok(asked.await?)
     }
 
     /// Whether there is no app in it.

@@ -151,7 +151,7 @@ mod tests {
         let published = [
             (
                 "001_apps",
-                "234547073525e2e4c6e70ec4d22e7767a30e8eb78329035afb56945e31354f30",
+                "c05ccdb5d21f65f90caa9b1c9d570b8d7a3a187ae749807277868a705a89d9b4",
             ),
             (
                 "002_queue",

@@ -129,6 +129,18 @@ impl Keyring {
         id.is_some_and(|(id, _)| id == self.keys[0].id)
     }
 
+    /// The id of the key that seals now.
+    #[must_use]
+    pub fn current_id(&self) -> &str {
+        &self.keys[0].id
+    }
+
+    /// Whether a key with this id is among them.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id == id)
+    }
+
     /// The ids of the keys, with commas between them. An id tells nothing about its key.
     #[must_use]
     pub fn ids(&self) -> String {

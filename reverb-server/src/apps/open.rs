@@ -64,6 +64,17 @@ pub enum AppsError {
         /// Where the key would be.
         folder: PathBuf,
     },
+    /// Another server has made another key.
+    #[error(
+        "the key here ({known}) is not the one that the secrets in {name} are sealed with: copy secrets.key of the server \
+         that was started first, or set REVERB_ENCRYPTION_KEY to the same on all"
+    )]
+    OtherKey {
+        /// Which database.
+        name: String,
+        /// The ids of the keys here.
+        known: String,
+    },
     /// The key is another one.
     #[error(
         "none of the apps in {name} can be read: is the key (secrets.key, REVERB_ENCRYPTION_KEY or APP_KEY) the one they \
@@ -150,6 +161,14 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
             });
         }
     };
+    if let Secrets::Sealed(keyring) = &secrets
+        && !database.claim_key(keyring).await.map_err(failed)?
+    {
+        return Err(AppsError::OtherKey {
+            name,
+            known: keyring.ids(),
+        });
+    }
     let name = database.name().to_owned();
     let apps = database.apps(secrets).enforce(config.database.enforce);
     Ok(Database {

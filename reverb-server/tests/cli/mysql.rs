@@ -176,6 +176,36 @@ fn an_empty_database_is_made_ready_and_shared_by_two_servers() {
 }
 
 #[test]
+fn of_two_servers_with_a_key_of_their_own_one_is_told() {
+    in_runtime(async {
+        let url = mariadb::database().await;
+        let (one, two) = (Place::new(), Place::new());
+        let flags = ["--database-url", url.as_str()];
+        let server = one.start(&flags);
+        let key = server.line("REVERB_APP_KEY=").to_owned();
+        let id = server.line("REVERB_APP_ID=").to_owned();
+        // Even where there is nothing to be read: what it would write the other could not read.
+        one.succeeds(&[&["app", "delete", &id, "--yes"], flags.as_slice()].concat());
+        let said = two.fails(&[&["--port", "0"], flags.as_slice()].concat());
+        assert!(
+            said.contains("copy secrets.key of the server that was started first"),
+            "{said}"
+        );
+        std::fs::copy(one.path("data/secrets.key"), two.path("data/secrets.key")).expect("copied");
+        let other = two.start(&flags);
+        drop((server, other, key));
+
+        // A new key in front is taken once everything has been sealed anew.
+        let old = std::fs::read_to_string(one.path("data/secrets.key")).expect("the key");
+        let new = reverb_core::app_store::Keyring::generate();
+        one.write("data/secrets.key", &format!("{new}\n{old}"));
+        one.succeeds(&[&["migrate", "--seal-secrets"], flags.as_slice()].concat());
+        one.write("data/secrets.key", &new);
+        drop(one.start(&flags));
+    });
+}
+
+#[test]
 fn an_address_is_checked_and_its_password_never_shown() {
     let place = Place::new();
     place.write(
