@@ -231,6 +231,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_a_column_is_read_or_refused(stored in ".*", json in ".*") {
+            let _ = keys().decrypt(&stored);
+            let _ = keys().decrypt(&BASE64.encode(json.as_bytes()));
+            let payload = format!(r#"{{"iv":"{json}","value":"{json}","mac":"{stored}"}}"#);
+            let _ = keys().decrypt(&BASE64.encode(payload.as_bytes()));
+        }
+
+        #[test]
+        fn every_text_comes_back(text in ".*") {
+            let payload = keys().encrypt(&text);
+            proptest::prop_assert_eq!(keys().decrypt(&payload), Ok(Some(text)));
+        }
+    }
+
     #[test]
     fn what_is_no_key_is_named_and_not_shown() {
         for (key, previous, name) in [

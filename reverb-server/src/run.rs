@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use reverb_core::app_store::StoreError;
+use reverb_core::app_store::{SecretUse, StoreError};
 use reverb_core::clock::SystemClock;
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
@@ -103,6 +103,7 @@ pub async fn run(
     stops: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let database = apps.database().cloned();
+    let mut owed = Vec::new();
     let api = Api::new(config, apps.clone(), SystemClock);
     let hub = wire(config, apps, capacity)?;
     let site = Site::new(hub.service(), api.clone(), &config.path);
@@ -110,14 +111,14 @@ pub async fn run(
     tokio::select! {
         () = stops => {}
         () = memory::give_back(&hub) => {}
-        () = look_after(&hub, database.as_ref()) => {}
+        () = look_after(&hub, database.as_ref(), &mut owed) => {}
         () = reload(&hub, &api) => {}
     }
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
     hub.drain(farewell(connections)).await;
     if let Some(database) = &database {
-        note_use(&hub, database).await;
+        note_use(&hub, database, &mut owed).await;
     }
     tracing::info!("stopped");
     Ok(())
@@ -140,7 +141,7 @@ fn wire(config: &Config, apps: Apps, capacity: Capacity) -> Result<Hub, BuildErr
 }
 
 /// Says what is wrong in the database, and notes once a minute which secrets are used. It never resolves.
-async fn look_after(hub: &Hub, database: Option<&Database>) {
+async fn look_after(hub: &Hub, database: Option<&Database>, owed: &mut Vec<SecretUse>) {
     let Some(database) = database else {
         return std::future::pending().await;
     };
@@ -149,7 +150,7 @@ async fn look_after(hub: &Hub, database: Option<&Database>) {
     minutes.tick().await;
     loop {
         minutes.tick().await;
-        note_use(hub, database).await;
+        note_use(hub, database, owed).await;
     }
 }
 
@@ -169,12 +170,22 @@ async fn reload(hub: &Hub, api: &Api) {
     }
 }
 
-async fn note_use(hub: &Hub, database: &Database) {
-    if let Err(error) = database.apps.record_use(&hub.take_secrets_used()).await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "when secrets were used last is not noted"
-        );
+/// Notes which secrets were used, some at a time. What cannot be noted now is `owed`, and noted later.
+async fn note_use(hub: &Hub, database: &Database, owed: &mut Vec<SecretUse>) {
+    const SOME: usize = 100;
+    const MOST: usize = 20_000;
+    owed.extend(hub.take_secrets_used());
+    owed.truncate(MOST);
+    while !owed.is_empty() {
+        let some = owed.len().min(SOME);
+        if let Err(error) = database.apps.record_use(&owed[..some]).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "when secrets were used last is not noted yet"
+            );
+            return;
+        }
+        owed.drain(..some);
     }
 }
 

@@ -228,6 +228,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_a_row_is_opened_or_refused(text in ".*", id in "[0-9a-f]{8}") {
+            let keyring = keyring();
+            let _ = keyring.open("1", &text);
+            for stored in [format!("{SEALED}{text}"), format!("{SEALED}{id}:{text}"), format!("{SEALED}{}:{text}", keyring.ids())] {
+                proptest::prop_assert!(keyring.open("1", &stored).is_err());
+            }
+            proptest::prop_assert_eq!(keyring.open("1", &keyring.seal("1", &text)), Ok(text.clone()));
+        }
+    }
+
     #[test]
     fn an_older_key_still_opens_and_the_first_one_seals() {
         let (old, new) = (Keyring::generate(), Keyring::generate());

@@ -177,6 +177,18 @@ mod tests {
         assert_eq!(other.max_connections, None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_in_a_row_is_read_or_refused(text in ".*", value in "(null|-?[0-9]{1,30}|\"[a-z*.]{0,9}\"|\\[\\]|\\{\\}|true|1e999)") {
+            let _ = AppSettings::parse(&text);
+            for name in ["name", "active", "allowed_origins", "client_events", "max_connections", "activity_timeout", "limits", "webhooks"] {
+                if let Ok(settings) = AppSettings::parse(&format!(r#"{{"{name}":{value}}}"#)) {
+                    settings.apply_to(&mut App::new("1", "key", "secret").expect("an app"));
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_setting_that_there_is_not_is_named() {
         let read = |json| AppSettings::parse(json).expect_err("refused");
