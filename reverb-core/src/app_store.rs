@@ -16,7 +16,7 @@ pub use self::interned::Interned;
 #[cfg(feature = "keyring")]
 pub use self::keyring::{InvalidKey, Keyring, SealedWrongly};
 pub use self::memory::MemoryApps;
-pub use self::settings::AppSettings;
+pub use self::settings::{AppSettings, InvalidSettings};
 
 /// An app as a store keeps it.
 #[derive(Clone, Debug)]

@@ -66,19 +66,25 @@ pub struct AppSettings {
     pub webhooks: Option<Vec<Webhook>>,
 }
 
+/// Text that is no settings of an app. It says what is wrong, and where.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct InvalidSettings(serde_json::Error);
+
 impl AppSettings {
     /// Reads them from JSON, as stores write them.
     ///
     /// # Errors
     /// It is no JSON object, or one with other things in it. The sentence is for whoever wrote it.
-    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+    pub fn parse(json: &str) -> Result<Self, InvalidSettings> {
         // A list would be taken for the settings in their order.
-        match json.trim_start().starts_with('[') {
+        let parsed = match json.trim_start().starts_with('[') {
             true => Err(serde::de::Error::custom(
                 "an object is expected, not a list",
             )),
             false => serde_json::from_str(json),
-        }
+        };
+        parsed.map_err(InvalidSettings)
     }
 
     /// All settings of this app.
