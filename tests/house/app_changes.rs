@@ -266,11 +266,15 @@ async fn a_store_that_does_not_know_what_has_changed_has_all_apps_looked_at() {
 
 /// A store that an operator replaces by a backup of it.
 #[derive(Clone)]
-struct Replaced(Arc<std::sync::Mutex<MemoryApps>>);
+struct Replaced {
+    apps: Arc<std::sync::Mutex<MemoryApps>>,
+    /// The revision that the hub has heard.
+    heard: Arc<AtomicUsize>,
+}
 
 impl Replaced {
     fn now(&self) -> MemoryApps {
-        self.0.lock().expect("no panic").clone()
+        self.apps.lock().expect("no panic").clone()
     }
 }
 
@@ -288,6 +292,7 @@ impl AppStore for Replaced {
 #[async_trait]
 impl AppChanges for Replaced {
     async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        self.heard.store(revision as usize, Ordering::Release);
         self.now().changes_since(revision).await
     }
 }
@@ -300,13 +305,22 @@ async fn a_store_that_is_put_back_to_an_earlier_state_is_followed_there() {
     for n in 0..5 {
         change(&apps, |app| app.name = n.to_string()).await;
     }
-    let store = Replaced(Arc::new(std::sync::Mutex::new(apps)));
+    let store = Replaced {
+        apps: Arc::new(std::sync::Mutex::new(apps)),
+        heard: Arc::default(),
+    };
     let house = House::with_store(store.clone(), [app(), other()], |builder| {
         builder.changes(store.clone())
     })
     .await;
     let (mut client, mut neighbour) = (house.client().await, house.client_of(&other()).await);
-    *store.0.lock().expect("no panic") = backup;
+    soon(async {
+        while store.heard.load(Ordering::Acquire) < 5 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    *store.apps.lock().expect("no panic") = backup;
     client.expect_close(4003, "disabled").await;
     neighbour.ping().await;
 }
