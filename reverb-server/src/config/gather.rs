@@ -1,6 +1,7 @@
 //! Lays the sources over each other: flags, environment with `.env`, file, defaults.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use reverb_core::app_store::Keyring;
@@ -87,6 +88,9 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     let said = by_flag
         .or_else(|| env.parse("REVERB_DATABASE_URL", database::said))
         .or(file.database_url);
+    let is_php = said
+        .as_ref()
+        .is_some_and(|said| said.value == Said::Laravel);
     let url = said.and_then(|said| match said.value {
         Said::Url(url) => Some(Found::new(url, said.from)),
         Said::Laravel => database::of_laravel(env),
@@ -117,6 +121,10 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     let scheme = env.parse("REVERB_SCHEME", |text| values::scheme(text).map(Some));
     origins.lay("REVERB_SCHEME", &mut public.tls, [scheme]);
 
+    if is_php {
+        bind_as_php(&mut config, &mut origins);
+    }
+
     let mut apps = file.apps;
     for app in &mut apps {
         app.value.activity_timeout = config.activity_timeout;
@@ -136,6 +144,26 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     config.same_flags = same_flags(flags);
     config.read_from = read_from(flags, env, file_name.map(|found| found.value));
     Ok(config)
+}
+
+/// In the PHP product's `.env` an IP address in `REVERB_HOST` is where it listens, on `REVERB_PORT`; a host name is where
+/// clients find it, as in Laravel.
+fn bind_as_php(config: &mut Config, origins: &mut Origins) {
+    let public = &mut config.public;
+    let address = public.host.take_if(|host| host.parse::<IpAddr>().is_ok());
+    let Some(address) = address.map(|address| Found::new(address, "REVERB_HOST")) else {
+        return;
+    };
+    if !origins.0.contains_key("host") {
+        origins.lay("host", &mut config.host, [Some(address)]);
+    }
+    if !origins.0.contains_key("port") {
+        let port = public
+            .port
+            .take()
+            .map(|port| Found::new(port, "REVERB_PORT"));
+        origins.lay("port", &mut config.port, [port]);
+    }
 }
 
 /// Reads the configuration file. What is wrong in it is told later, together with what is wrong in the environment.

@@ -176,6 +176,38 @@ fn an_empty_database_is_made_ready_and_shared_by_two_servers() {
 }
 
 #[test]
+fn an_address_in_the_env_of_the_php_product_is_where_to_listen() {
+    let place = Place::new();
+    let shown = |env: &str, args: &[&str]| {
+        place.write(".env", &format!("DB_DATABASE=apps\n{env}"));
+        place.succeeds(&[&["check-config"], args].concat())
+    };
+    let php = ["--database-url", "laravel"];
+    let said = shown("REVERB_HOST=0.0.0.0\nREVERB_PORT=8090\n", &php);
+    let lines = [
+        ("host = \"0.0.0.0\"", "REVERB_HOST"),
+        ("port = 8090", "REVERB_PORT"),
+    ];
+    for (line, from) in lines {
+        assert!(said.contains(&format!("{line:<40} # {from}\n")), "{said}");
+    }
+    assert!(!said.contains("# public host"), "{said}");
+    let said = shown("REVERB_HOST=ws.example\nREVERB_PORT=443\n", &php);
+    assert!(
+        said.contains("host = \"127.0.0.1\"") && said.contains("# public host: ws.example"),
+        "{said}"
+    );
+    let said = shown("REVERB_HOST=0.0.0.0\nREVERB_SERVER_HOST=127.0.0.2\n", &php);
+    assert!(said.contains("host = \"127.0.0.2\""), "{said}");
+    // Another application's file says where its server is.
+    let said = shown("REVERB_HOST=10.0.0.1\n", &[]);
+    assert!(
+        said.contains("host = \"127.0.0.1\"") && said.contains("# public host: 10.0.0.1"),
+        "{said}"
+    );
+}
+
+#[test]
 fn of_two_servers_with_a_key_of_their_own_one_is_told() {
     in_runtime(async {
         let url = mariadb::database().await;
