@@ -101,7 +101,8 @@ impl Follower {
                     tracing::info!("the app store tells again what has changed");
                 }
                 self.answers = true;
-                if revision < self.revision {
+                let went_back = revision < self.revision;
+                if went_back {
                     // Somebody has put a backup in its place: what is stored counts, although it is older.
                     tracing::warn!(
                         revision,
@@ -109,16 +110,14 @@ impl Follower {
                         "the app store is in an earlier state than before: every app is looked at"
                     );
                     self.shared.directory.forget_revisions();
-                    self.shared.apps.forget();
-                    self.owed.extend(self.shared.directory.apps());
                 }
                 match apps {
-                    Changed::These(apps) => self.owed.extend(apps),
-                    Changed::Any if revision != self.revision => {
+                    Changed::These(apps) if !went_back => self.owed.extend(apps),
+                    Changed::Any if revision == self.revision => {}
+                    _ => {
                         self.owed.extend(self.shared.directory.apps());
                         self.shared.apps.forget();
                     }
-                    Changed::Any => {}
                 }
                 self.revision = revision;
                 self.is_told = true;

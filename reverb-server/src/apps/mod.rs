@@ -25,7 +25,8 @@ pub use self::open::{AppsError, exposed_key};
 
 /// The apps that are configured, which nothing changes while the server runs, and those in the database.
 ///
-/// One that is configured hides one in the database with the same id or key; [`Self::clashes`] names them.
+/// One that is configured hides one in the database with the same id, and takes the clients of one with the same key;
+/// [`Self::clashes`] names them.
 #[derive(Clone)]
 pub struct Apps {
     configured: MemoryApps,
