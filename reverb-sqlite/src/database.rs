@@ -4,10 +4,11 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use reverb_core::app_store::Keyring;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::reader::{self, Reader};
 use crate::writer::{self, Writer};
@@ -22,6 +23,8 @@ pub struct Sqlite {
 
 /// How long it is waited for another process that writes.
 const BUSY: Duration = Duration::from_secs(2);
+/// How long until it is tried again, where SQLite does not wait.
+const AGAIN: Duration = Duration::from_millis(5);
 /// Beyond this the log of changes is cut back when it has been taken over into the file.
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
@@ -31,7 +34,7 @@ const STATEMENTS: usize = 64;
 impl Sqlite {
     /// Opens this file, or makes it (mode 0600), and brings its tables up to date. The folder must be there.
     ///
-    /// Blocks for as long as that takes: some milliseconds, or two seconds while somebody else writes.
+    /// Blocks for as long as that takes: some milliseconds, or up to four seconds while somebody else writes.
     ///
     /// # Errors
     /// It cannot be read or written, is something else, or was written by a newer version.
@@ -44,20 +47,17 @@ impl Sqlite {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         drop(options.open(path).map_err(failed)?);
-        let mut writer =
-            Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
-        writer.busy_timeout(BUSY)?;
-        writer.set_prepared_statement_cache_capacity(STATEMENTS);
-        writer.pragma_update(None, "trusted_schema", false)?;
-        writer.pragma_update(None, "synchronous", "FULL")?;
-        writer.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        migrate::check(&writer)?;
-        // This writes into the file, which has to be ours.
-        writer.pragma_update(None, "journal_mode", "WAL")?;
-        migrate::migrate(&mut writer)?;
-        let reader = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        reader.busy_timeout(BUSY)?;
-        reader.pragma_update(None, "trusted_schema", false)?;
+        let until = Instant::now() + BUSY;
+        let (writer, reader) = loop {
+            // Two that switch a new file to its log at once would wait for each other: SQLite refuses one of them
+            // without waiting, which is what a busy timeout is otherwise for.
+            match connect(path) {
+                Err(OpenError::Sqlite(error)) if is_busy(&error) && Instant::now() < until => {
+                    thread::sleep(AGAIN);
+                }
+                connected => break connected?,
+            }
+        };
         Ok(Self {
             writer: writer::start(writer).map_err(failed)?,
             reader: reader::start(reader).map_err(failed)?,
@@ -96,6 +96,28 @@ impl Sqlite {
     pub fn queue_with_limit(&self, limit: usize) -> SqliteQueue {
         SqliteQueue::new(self.clone(), limit)
     }
+}
+
+/// The connection that writes, whose tables are up to date, and the one that reads.
+fn connect(path: &Path) -> Result<(Connection, Connection), OpenError> {
+    let mut writer = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+    writer.busy_timeout(BUSY)?;
+    writer.set_prepared_statement_cache_capacity(STATEMENTS);
+    writer.pragma_update(None, "trusted_schema", false)?;
+    writer.pragma_update(None, "synchronous", "FULL")?;
+    writer.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    migrate::check(&writer)?;
+    // This writes into the file, which has to be ours.
+    writer.pragma_update(None, "journal_mode", "WAL")?;
+    migrate::migrate(&mut writer)?;
+    let reader = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    reader.busy_timeout(BUSY)?;
+    reader.pragma_update(None, "trusted_schema", false)?;
+    Ok((writer, reader))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 fn flags(access: OpenFlags) -> OpenFlags {

@@ -74,10 +74,12 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 
 /// How many steps were taken. Refuses a file of somebody else, and one that a newer version has been at.
 pub(crate) fn check(connection: &Connection) -> Result<usize, OpenError> {
-    let application: i64 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
+    // In one statement, so that nobody takes the first step between the two.
+    let (application, tables): (i64, i64) = connection.query_row(
+        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id",
+        (),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     match application {
         APPLICATION => {}
         0 if tables == 0 => return Ok(0),

@@ -56,20 +56,22 @@ async fn what_was_written_is_there_when_it_is_opened_again_and_nobody_else_can_r
 
 #[test]
 fn many_who_open_a_new_file_at_once_all_get_it() {
-    let (_folder, path) = folder();
-    std::thread::scope(|scope| {
-        let opening: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| Sqlite::open(&path)))
-            .collect();
-        for opened in opening {
-            opened.join().expect("no panic").expect("it opens");
-        }
-    });
-    let connection = Connection::open(&path).expect("it opens");
-    let steps: i64 = connection
-        .query_row("SELECT count(*) FROM migrations", (), |row| row.get(0))
-        .expect("a number");
-    assert_eq!(steps, 2, "each step was taken once");
+    for _ in 0..40 {
+        let (_folder, path) = folder();
+        std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| Sqlite::open(&path)))
+                .collect();
+            for opened in opening {
+                opened.join().expect("no panic").expect("it opens");
+            }
+        });
+        let connection = Connection::open(&path).expect("it opens");
+        let steps: i64 = connection
+            .query_row("SELECT count(*) FROM migrations", (), |row| row.get(0))
+            .expect("a number");
+        assert_eq!(steps, 2, "each step was taken once");
+    }
 }
 
 #[tokio::test]
