@@ -5,9 +5,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reverb_core::app_store::Keyring;
+use reverb_core::clock::{Clock, SystemClock};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::reader::{self, Reader};
@@ -47,12 +48,12 @@ impl Sqlite {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         drop(options.open(path).map_err(failed)?);
-        let until = Instant::now() + BUSY;
+        let until = SystemClock.now() + BUSY;
         let (writer, reader) = loop {
             // Two that switch a new file to its log at once would wait for each other: SQLite refuses one of them
             // without waiting, which is what a busy timeout is otherwise for.
             match connect(path) {
-                Err(OpenError::Sqlite(error)) if is_busy(&error) && Instant::now() < until => {
+                Err(OpenError::Sqlite(error)) if is_busy(&error) && SystemClock.now() < until => {
                     thread::sleep(AGAIN);
                 }
                 connected => break connected?,
