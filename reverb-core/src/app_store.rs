@@ -195,6 +195,7 @@ pub enum Changed {
 ///   was changed carries it.
 /// - Every app has a number, which stays with it. When it was made and changed last is known to the second.
 /// - When a secret was used last is remembered for as long as the app has it, and is no change.
+/// - What is announced concerns every app, has a revision as a change has, and changes none of them.
 #[async_trait]
 pub trait AppEditor: AppStore + AppChanges {
     /// The apps in the order of their ids, behind this one, and at most so many.
@@ -252,6 +253,13 @@ pub trait AppEditor: AppStore + AppChanges {
     /// # Errors
     /// The store cannot do it. What was done before that stays.
     async fn seal_secrets(&self, dry_run: bool) -> Result<u64, EditError>;
+
+    /// Says that any app may have changed, so that whoever follows the changes looks at all of them anew: for edits that the
+    /// store cannot see, and for people who want to be sure.
+    ///
+    /// # Errors
+    /// The store cannot do it.
+    async fn announce_all(&self) -> Result<(), StoreError>;
 
     /// Writes down which secrets were used, as [`Hub::take_secrets_used`](crate::hub::Hub::take_secrets_used) tells now and
     /// then. Those that no app has any more are passed over, and so are times before the one that is known.
@@ -376,4 +384,14 @@ pub enum EditError {
     /// The store cannot take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// For what nobody can refuse, such as noting a use: whatever is refused all the same is a failure of the store.
+impl From<EditError> for StoreError {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Store(error) => error,
+            other => Self::Unavailable(Box::new(other)),
+        }
+    }
 }

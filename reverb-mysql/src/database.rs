@@ -308,12 +308,7 @@ impl From<Failed> for reverb_core::app_store::EditError {
 
 impl From<Failed> for StoreError {
     fn from(failed: Failed) -> Self {
-        use reverb_core::app_store::EditError;
-
-        match EditError::from(failed) {
-            EditError::Store(error) => error,
-            other => Self::Unavailable(Box::new(other)),
-        }
+        reverb_core::app_store::EditError::from(failed).into()
     }
 }
 

@@ -229,12 +229,14 @@ impl AppStore for SqliteApps {
 #[async_trait]
 impl AppChanges for SqliteApps {
     async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
+        let shared = self.shared.clone();
         let changes = self.database.reader.run(move |connection| {
             let view = connection.transaction()?;
             let now: i64 = view.query_row("SELECT n FROM revision", (), |row| row.get(0))?;
             let now = now as u64;
             // A later one than there is: the file is not the one that was asked before.
             if revision > now || now - revision > REMEMBERED {
+                shared.interned.forget();
                 return Ok(Changes::new(now, Changed::Any));
             }
             let mut changed = view.prepare_cached(
@@ -375,6 +377,16 @@ impl AppEditor for SqliteApps {
         .await
     }
 
+    async fn announce_all(&self) -> Result<(), StoreError> {
+        let announced = self.edit(|connection, _| {
+            // So many changes that nobody remembers them all.
+            let jump = (REMEMBERED + 1) as i64;
+            connection.execute("UPDATE revision SET n = n + ?", [jump])?;
+            Ok(())
+        });
+        Ok(announced.await?)
+    }
+
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         if used.is_empty() {
             return Ok(());
@@ -394,10 +406,7 @@ impl AppEditor for SqliteApps {
             }
             Ok(())
         });
-        recorded.await.map_err(|error| match error {
-            EditError::Store(error) => error,
-            other => StoreError::Unavailable(Box::new(other)),
-        })
+        Ok(recorded.await?)
     }
 
     async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {

@@ -28,6 +28,11 @@ impl Interned {
         (app.revision == revision).then_some(app)
     }
 
+    /// Forgets all of them: who reads a row from now on gets what it says now, whatever its revision.
+    pub fn forget(&self) {
+        self.apps.lock().clear();
+    }
+
     /// This app, or the same that somebody holds already.
     #[must_use]
     pub fn put(&self, app: App) -> Arc<App> {
@@ -67,6 +72,9 @@ mod tests {
         assert!(Arc::ptr_eq(&second, &interned.get("1", 6).expect("held")));
         drop(second);
         assert!(interned.get("1", 6).is_none());
+        let third = interned.put(app("1", 7));
+        interned.forget();
+        assert!(!Arc::ptr_eq(&third, &interned.put(app("1", 7))));
     }
 
     #[test]

@@ -49,6 +49,8 @@ struct Apps {
     /// The latest number.
     number: u64,
     revision: u64,
+    /// When all of them were announced last.
+    announced: u64,
     /// The latest change of each app that was ever changed, the removed ones included.
     changed: BTreeMap<u64, AppId>,
 }
@@ -167,6 +169,9 @@ impl AppStore for MemoryApps {
 impl AppChanges for MemoryApps {
     async fn changes_since(&self, revision: u64) -> Result<Changes, StoreError> {
         let apps = self.shared.read();
+        if revision < apps.announced {
+            return Ok(Changes::new(apps.revision, Changed::Any));
+        }
         let changed = apps.changed.range(revision.saturating_add(1)..);
         let changed = changed.map(|(_, id)| id.clone()).collect();
         Ok(Changes::new(apps.revision, Changed::These(changed)))
@@ -254,6 +259,13 @@ impl AppEditor for MemoryApps {
     /// There is nothing to seal in memory.
     async fn seal_secrets(&self, _: bool) -> Result<u64, EditError> {
         Ok(0)
+    }
+
+    async fn announce_all(&self) -> Result<(), StoreError> {
+        let mut apps = self.shared.write();
+        apps.revision += 1;
+        apps.announced = apps.revision;
+        Ok(())
     }
 
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {

@@ -266,6 +266,32 @@ pub async fn every_change_is_told_once_in_order(store: impl AppEditor) {
 }
 
 #[expect(missing_docs, reason = "the names say it")]
+pub async fn an_announcement_concerns_all_and_changes_none(store: impl AppEditor) {
+    let first = created(&store, app(1)).await;
+    created(&store, app(2)).await;
+    let (_, start) = told(&store, 0).await;
+    store.announce_all().await.expect("announced");
+    for before in [0, first.revision, start] {
+        let changes = store.changes_since(before).await.expect("an answer");
+        assert_eq!(changes.apps, Changed::Any);
+        assert!(changes.revision > start);
+    }
+    let changes = store.changes_since(start).await.expect("an answer");
+    let (nothing, now) = told(&store, changes.revision).await;
+    assert!(nothing.is_empty(), "it is told once");
+    assert_eq!(
+        all_of(&by_id(&store, "1").await.expect("it is there")),
+        all_of(&first)
+    );
+    let mut app_1 = App::clone(&first);
+    app_1.name = "Shop".to_owned();
+    store.save(app_1).await.expect("nobody has changed it");
+    store.remove("2").await.expect("removed");
+    let (both, _) = told(&store, now).await;
+    assert_eq!(both, HashSet::from(["1".to_owned(), "2".to_owned()]));
+}
+
+#[expect(missing_docs, reason = "the names say it")]
 pub async fn the_last_use_of_a_secret_goes_with_it_and_is_no_change(store: impl AppEditor) {
     let read = created(&store, app(1)).await;
     let last = async || store.last_use("1").await.expect("an answer");

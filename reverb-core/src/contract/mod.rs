@@ -44,6 +44,7 @@ macro_rules! app_editor_contract {
             a_list_comes_in_pages_and_in_order,
             a_number_stays_with_its_app_and_is_nobody_elses,
             every_change_is_told_once_in_order,
+            an_announcement_concerns_all_and_changes_none,
             the_last_use_of_a_secret_goes_with_it_and_is_no_change,
             secrets_that_are_kept_well_are_left_alone,
             an_app_that_stays_the_same_is_the_same,

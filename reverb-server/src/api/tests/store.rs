@@ -125,6 +125,10 @@ impl AppEditor for Store {
         self.apps.seal_secrets(dry_run).await
     }
 
+    async fn announce_all(&self) -> Result<(), StoreError> {
+        self.apps.announce_all().await
+    }
+
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         self.apps.record_use(used).await
     }
