@@ -14,6 +14,7 @@ use reverb_core::protocol::{App, AppId};
 
 use crate::adopt::{self, Glance, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
+use crate::emptied::Emptied;
 use crate::kept::{Kept, check_room, read_use};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
@@ -21,7 +22,9 @@ use crate::secrets::Secrets;
 /// The apps in a database. Clones share it.
 ///
 /// What the table `reverb_apps` has no place for stands in `rp_apps`, by the number of the row. Edits that others make in
-/// `reverb_apps` are found within one look of whoever asks for changes.
+/// `reverb_apps` are found within one look of whoever asks for changes. A table that had several apps and is empty may be
+/// about to be filled from a dump: only after ten seconds they count as removed, and until then who looks for one is told
+/// that the store does not answer.
 #[derive(Clone, Debug)]
 pub struct MySqlApps {
     database: MySql,
@@ -35,6 +38,7 @@ struct Shared {
     interned: Interned,
     /// How the table looked when everything in it was numbered.
     glance: Mutex<Option<Glance>>,
+    emptied: Emptied,
 }
 
 /// Whether `max_connections` of a row holds. The PHP product has the number, and never enforced it.
@@ -56,24 +60,14 @@ const ATTEMPTS: usize = 3;
 
 impl MySqlApps {
     pub(crate) fn new(database: MySql, secrets: Secrets) -> Self {
-        let shared = Arc::new(Shared {
-            secrets,
-            enforce: EnforceMaxConnections::default(),
-            interned: Interned::default(),
-            glance: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(secrets, EnforceMaxConnections::default()));
         Self { database, shared }
     }
 
     /// The same apps, whose `max_connections` hold as this says.
     #[must_use]
     pub fn enforce(self, enforce: EnforceMaxConnections) -> Self {
-        let shared = Shared {
-            secrets: self.shared.secrets.clone(),
-            enforce,
-            interned: Interned::default(),
-            glance: Mutex::default(),
-        };
+        let shared = Shared::new(self.shared.secrets.clone(), enforce);
         Self {
             shared: Arc::new(shared),
             ..self
@@ -88,7 +82,12 @@ impl MySqlApps {
         let clause = format!("a.{column} = ?");
         let rows = patiently(async {
             let mut conn = self.database.conn().await?;
-            self.select(&mut conn, &clause, (value,)).await
+            let rows = self.select(&mut conn, &clause, (value,)).await?;
+            if rows.is_empty() && self.shared.emptied.may_be_filled(&mut conn).await? {
+                let why = "the table reverb_apps is empty, and was not a moment ago";
+                return Err(StoreError::Unavailable(why.into()).into());
+            }
+            Ok(rows)
         });
         // The table may take upper and lower case, and blanks at the end, for the same.
         let is_it = |row: &AppColumns| match column {
@@ -214,6 +213,16 @@ fn taken(error: &mysql_async::Error, app: &App) -> Option<EditError> {
 }
 
 impl Shared {
+    fn new(secrets: Secrets, enforce: EnforceMaxConnections) -> Self {
+        Self {
+            secrets,
+            enforce,
+            interned: Interned::default(),
+            glance: Mutex::default(),
+            emptied: Emptied::default(),
+        }
+    }
+
     fn listed(&self, row: &AppColumns) -> Listed {
         if let Some(app) = self.interned.get(&row.app_id, row.revision) {
             return Ok(app);
@@ -247,7 +256,10 @@ impl AppChanges for MySqlApps {
             let mut conn = self.database.conn().await?;
             // Before it is looked at closely: what is changed meanwhile looks different the next time.
             let glance = adopt::glance(&mut conn).await?;
-            if glance.is_none() || *self.shared.glance.lock() != glance {
+            let is_empty = glance.is_some_and(|glance| glance.is_of_nothing());
+            let is_to_wait = is_empty && self.shared.emptied.may_be_filled(&mut conn).await?;
+            let is_new = glance.is_none() || *self.shared.glance.lock() != glance;
+            if is_new && !is_to_wait {
                 adopt::adopt(&mut conn, &self.shared.secrets).await?;
                 *self.shared.glance.lock() = glance;
             }

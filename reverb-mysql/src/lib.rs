@@ -42,6 +42,7 @@
 mod adopt;
 mod apps;
 mod database;
+mod emptied;
 mod foreign;
 mod kept;
 mod laravel;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use reverb_core::app_store::{AppEditor, AppStore, Keyring, StoreError};
+use reverb_core::app_store::{AppChanges, AppEditor, AppStore, Changed, Keyring, StoreError};
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::App;
 use reverb_core::queue::{Job, JobId, Queue, QueueError};
@@ -391,4 +391,46 @@ async fn a_deadlock_is_nobodys_trouble() {
     finished.expect("it was tried again");
     let counts = queue.counts().await.expect("counts");
     assert_eq!((counts.waiting, counts.leased), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_emptied_is_waited_for_before_its_apps_count_as_removed() {
+    let url = support::database().await;
+    let (apps, _queue, mut by_hand) = open(&url).await;
+    apps.create(app(2)).await.expect("created");
+    let told = async |revision| {
+        let changes = apps.changes_since(revision).await.expect("an answer");
+        match changes.apps {
+            Changed::These(ids) => (ids.len(), changes.revision),
+            other => panic!("it is known what has changed, not {other:?}"),
+        }
+    };
+    let (_, start) = told(0).await;
+    for sql in [
+        "CREATE TABLE dump AS SELECT * FROM reverb_apps",
+        "DELETE FROM reverb_apps",
+    ] {
+        by_hand.query_drop(sql).await.expect(sql);
+    }
+    assert!(answered(apps.find_by_key("key-1").await).is_none());
+    assert_eq!(told(start).await, (0, start), "nobody is sent away");
+    let refill = "INSERT INTO reverb_apps SELECT * FROM dump";
+    by_hand.query_drop(refill).await.expect("refilled");
+    let found = answered(apps.find_by_key("key-1").await);
+    assert!(found.expect("an answer").is_some());
+    assert_eq!(told(start).await, (0, start), "nothing has changed");
+
+    by_hand
+        .query_drop("DELETE FROM reverb_apps")
+        .await
+        .expect("emptied");
+    let emptied = SystemClock.now();
+    while told(start).await == (0, start) {
+        assert!(since(emptied) < Duration::from_secs(20), "it was meant");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(since(emptied) >= Duration::from_secs(10));
+    assert_eq!(told(start).await.0, 2);
+    let found = answered(apps.find_by_key("key-1").await);
+    assert!(found.expect("an answer").is_none());
 }
