@@ -27,3 +27,4 @@ pub mod shutdown;
 pub mod site;
 pub mod snippets;
 pub mod startup;
+mod worker;

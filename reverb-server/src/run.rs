@@ -9,6 +9,7 @@ use reverb_core::clock::SystemClock;
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::api::Api;
 use crate::apps::{Apps, AppsError, Database};
@@ -19,6 +20,7 @@ use crate::memory;
 use crate::shutdown::Shutdown;
 use crate::site::Site;
 use crate::startup;
+use crate::worker;
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,9 @@ pub enum RunError {
     #[error("cannot start")]
     System(#[from] io::Error),
 }
+
+/// How long a stop waits for the job that is being done.
+const LAST_JOB: Duration = Duration::from_secs(10);
 
 /// Listens, greets and serves until it is told to stop; told twice, it stops at once.
 ///
@@ -104,19 +109,32 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let database = apps.database().cloned();
     let mut owed = Vec::new();
+    let (stop_work, work_stops) = oneshot::channel::<()>();
+    let mut workers = JoinSet::new();
+    if let Some(database) = database.clone() {
+        workers.spawn(worker::work(database, async {
+            let _ = work_stops.await;
+        }));
+    }
     let api = Api::new(config, apps.clone(), SystemClock);
     let hub = wire(config, apps, capacity)?;
-    let site = Site::new(hub.service(), api.clone(), &config.path);
+    let site = Site::new(hub.service(), api, &config.path);
     hub.listen(listener, site);
     tokio::select! {
         () = stops => {}
         () = memory::give_back(&hub) => {}
         () = look_after(&hub, database.as_ref(), &mut owed) => {}
-        () = reload(&hub, &api) => {}
     }
+    drop(stop_work);
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
     hub.drain(farewell(connections)).await;
+    if tokio::time::timeout(LAST_JOB, workers.join_all())
+        .await
+        .is_err()
+    {
+        tracing::warn!("a job was left: another server does it, or the next start");
+    }
     if let Some(database) = &database {
         note_use(&hub, database, &mut owed).await;
     }
@@ -151,22 +169,6 @@ async fn look_after(hub: &Hub, database: Option<&Database>, owed: &mut Vec<Secre
     loop {
         minutes.tick().await;
         note_use(hub, database, owed).await;
-    }
-}
-
-/// Looks up every app anew when somebody asks for it. It never resolves.
-async fn reload(hub: &Hub, api: &Api) {
-    loop {
-        api.restart_asked().await;
-        match hub.reload_apps().await {
-            Ok(()) => {
-                tracing::info!("all apps were looked up anew, as the management API was asked to")
-            }
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "not all apps could be looked up anew: the others stay as they were"
-            ),
-        }
     }
 }
 

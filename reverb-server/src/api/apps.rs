@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use reverb_core::app_store::{AppRow, EditError, StoreError};
 use reverb_core::http::Body;
 use reverb_core::protocol::{App, AppKey, Origins, Secret};
+use reverb_core::queue::Job;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -17,6 +18,7 @@ use super::resource::{Resource, time};
 use super::validate::{Mistakes, Wanted, taken};
 use crate::apps::{Database, random_alphanumerics};
 use crate::command;
+use crate::worker;
 
 /// So many apps are looked at in one go.
 const PAGE: usize = 500;
@@ -163,15 +165,16 @@ impl Shared {
         Ok(shown(StatusCode::OK, &Resource::of(&row)))
     }
 
-    /// What was a restart once: all apps are looked up anew, and nobody is disconnected by it.
-    pub(super) fn restart(&self) -> Response<Body> {
+    /// What was a restart once: every server looks all apps up anew, and nobody is disconnected by it.
+    pub(super) async fn restart(&self) -> Answer {
         #[derive(Serialize)]
         struct Told {
             message: &'static str,
         }
-        self.restarts.notify_one();
+        let job = Job::new(worker::RELOAD, "").expect("it is short");
+        self.database()?.queue.push(job, Duration::ZERO).await?;
         let message = "Reverb server restart has been queued.";
-        reply::json(StatusCode::OK, &Told { message })
+        Ok(reply::json(StatusCode::OK, &Told { message }))
     }
 
     fn database(&self) -> Result<&Database, Refusal> {

@@ -31,7 +31,6 @@ use ipnet::IpNet;
 use reverb_core::app_store::BoxError;
 use reverb_core::clock::Clock;
 use reverb_core::http::{Body, Peer, unclear};
-use tokio::sync::Notify;
 
 use crate::apps::Apps;
 use crate::config::Config;
@@ -56,7 +55,6 @@ struct Shared {
     trusted_proxies: Vec<IpNet>,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
-    restarts: Notify,
 }
 
 /// Largest body, in bytes: a description at the most that MySQL takes, and hundreds of origins.
@@ -75,7 +73,6 @@ impl Api {
             trusted_proxies: config.trusted_proxies.clone(),
             throttle: Throttle::default(),
             clock: Arc::new(clock),
-            restarts: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -87,11 +84,6 @@ impl Api {
     pub fn has(path: &str) -> bool {
         let rest = path.strip_prefix("/api");
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-
-    /// Resolves when somebody has asked for a restart: have every app looked up anew. Several calls in the meantime are one.
-    pub async fn restart_asked(&self) {
-        self.shared.restarts.notified().await;
     }
 
     /// Answers a request whose path is this, without the server's prefix.
@@ -192,7 +184,7 @@ impl Shared {
             Action::Delete(id) => self.delete(&id).await,
             Action::RotateSecret(id) => self.rotate_secret(&id, body).await,
             Action::RotateKey(id) => self.rotate_key(&id).await,
-            Action::Restart => Ok(self.restart()),
+            Action::Restart => self.restart().await,
             Action::Document => Ok(reply::whole(
                 StatusCode::OK,
                 Bytes::from_static(routes::DOCUMENT.as_bytes()),

@@ -7,6 +7,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use reverb_core::app_store::{EditError, StoreError};
 use reverb_core::http::Body;
+use reverb_core::queue::QueueError;
 use serde::Serialize;
 
 use super::throttle::{Exhausted, Left};
@@ -154,6 +155,16 @@ impl From<StoreError> for Refusal {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "the management API cannot reach the app store"
+        );
+        Self::Unavailable
+    }
+}
+
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the queue has not taken what the management API was asked for"
         );
         Self::Unavailable
     }

@@ -10,18 +10,22 @@ use http_body_util::Full;
 use reverb_core::app_store::AppEditor;
 use reverb_core::clock::ManualClock;
 use reverb_core::protocol::App;
+use reverb_core::queue::MemoryQueue;
 use serde_json::{Value, json};
 
 use self::store::Store;
 use super::*;
 use crate::apps::Database;
 
+/// So many jobs fit into the queue.
+const ROOM: usize = 10;
 const TOKEN: &str = "a-token-that-is-long-enough";
 
 struct Desk {
     api: Api,
     clock: ManualClock,
     store: Arc<Store>,
+    queue: MemoryQueue,
 }
 
 struct Reply {
@@ -51,9 +55,9 @@ impl Desk {
         let mut config = Config::default();
         change(&mut config);
         let clock = ManualClock::new(Duration::from_secs(1_700_000_000));
-        let store = Arc::new(Store::default());
+        let (store, queue) = (Arc::new(Store::default()), MemoryQueue::new(ROOM));
         let database = has_database.then(|| Database {
-            queue: Arc::new(reverb_core::queue::MemoryQueue::default()),
+            queue: Arc::new(queue.clone()),
             apps: store.clone(),
             name: "a store".to_owned(),
         });
@@ -61,6 +65,7 @@ impl Desk {
             api: Api::new(&config, Apps::new(&config, database), clock.clone()),
             clock,
             store,
+            queue,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, TOKEN};
-use crate::place::Client;
+use crate::place::{Client, Server};
 
 const APPS: &str = "/api/reverb-apps";
 
@@ -36,7 +36,7 @@ fn an_app_lives_as_the_api_says() {
         .to_owned();
     client.hears("4001");
     let mut client = hears_soon(&desk, &key, "connection_established");
-    desk.server.logs("looked up anew");
+    desk.server.logs("look up all apps anew");
 
     desk.call("DELETE", &path, Value::Null).ok(204);
     client.hears("4001");
@@ -74,6 +74,45 @@ fn the_old_secret_works_beside_the_new_one() {
     let newest = rotate("0");
     soon_is(&newest, 200);
     assert_eq!((channels(&desk, &new), channels(&desk, &old)), (401, 401));
+}
+
+#[test]
+fn a_restart_reaches_every_server_and_drops_nobody() {
+    let desk = Desk::new();
+    desk.made(json!({"app_key": "shared-key", "allowed_origins": ["a.shop.test"]}));
+    let other = desk.place.start(&["--data-dir", "data"]);
+    let servers = [&desk.server, &other];
+    let knock = |server: &Server| {
+        let mut client = server.knock("shared-key");
+        client.hears("pusher:");
+        client
+    };
+    let mut clients = servers.map(knock);
+    // An edit that nobody hears of: its trigger is away.
+    let file = rusqlite::Connection::open(desk.place.path("data/reverb.sqlite3")).expect("open");
+    let trigger: String = file
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE name = 'app_changed'",
+            (),
+            |row| row.get(0),
+        )
+        .expect("the trigger");
+    let edit = "UPDATE apps SET settings = json_set(settings, '$.allowed_origins', json_array('b.shop.test'))";
+    file.execute_batch(&format!(
+        "BEGIN; DROP TRIGGER app_changed; {edit}; {trigger}; COMMIT"
+    ))
+    .expect("edited");
+    std::thread::sleep(Duration::from_millis(900));
+    for server in servers {
+        assert!(knock(server).has_heard("connection_established"));
+    }
+    desk.post(&format!("{APPS}/restart"), Value::Null).ok(200);
+    for server in servers {
+        soon(|| knock(server).has_heard("4009").then_some(()));
+    }
+    for client in &mut clients {
+        assert!(client.has_heard("connection_established") && client.is_connected());
+    }
 }
 
 /// Knocks until this is heard: a change is in force within a second.

@@ -439,7 +439,7 @@ fn the_table_of_soketi_is_taken_over() {
              '[{\"url\":\"https://a.test\",\"event_types\":[\"client_event\"]}]', 99, 0.5, NOW()), \
              ('bar', 'bar-key', 'bar-s3cret', -1, 0, 0, -1, -1, 5, NULL, NULL, NULL, NULL)",
             "CREATE TABLE others AS SELECT * FROM apps",
-            "INSERT INTO others VALUES ('bad', NULL, 'bad-s3cret', 0, 0, 7, -1, -1, -1, '{', NULL, NULL, NULL)",
+            "INSERT INTO others VALUES ('bad', NULL, 'bad-s3cret', 0, 0, 7, -1, -1, -1, '{}', NULL, NULL, NULL)",
         ];
         for statement in statements {
             conn.query_drop(statement).await.expect("done");

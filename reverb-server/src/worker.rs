@@ -1,0 +1,246 @@
+//! The worker: does what the queue holds, each job once, on one of the servers that share the database.
+
+use std::error::Error;
+use std::pin::pin;
+use std::time::Duration;
+
+use reverb_core::app_store::BoxError;
+use reverb_core::queue::{Leased, Queue, QueueError, backoff};
+
+use crate::apps::Database;
+
+/// Has every server look at every app anew. It carries nothing.
+pub(crate) const RELOAD: &str = "reload";
+
+/// What this version can do. Other jobs wait for a server that can do them.
+const KINDS: [&str; 1] = [RELOAD];
+
+/// How long it is waited for work where there was none.
+const IDLE: Duration = Duration::from_millis(500);
+/// The same where the queue did not answer.
+const AWAY: Duration = Duration::from_secs(2);
+/// How long a job may take.
+const PATIENCE: Duration = Duration::from_secs(50);
+/// After this a job whose worker has vanished is given to another.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Works until it is told to stop, and then ends what it is at: within fifty seconds, mostly at once.
+///
+/// A job that it is dropped at, or that panics, is tried again, by any server.
+pub(crate) async fn work(database: Database, stops: impl Future<Output = ()>) {
+    let perform = |leased: Leased| {
+        let database = database.clone();
+        async move { perform(&database, &leased).await }
+    };
+    work_off(&*database.queue, &KINDS, perform, stops).await;
+}
+
+async fn perform(database: &Database, leased: &Leased) -> Result<(), BoxError> {
+    match leased.kind.as_str() {
+        RELOAD => {
+            database.apps.announce_all().await?;
+            tracing::info!("every server is told to look up all apps anew");
+            Ok(())
+        }
+        other => Err(format!("there is nobody here who can do {other:?}").into()),
+    }
+}
+
+async fn work_off<W>(
+    queue: &dyn Queue,
+    kinds: &[&str],
+    perform: impl Fn(Leased) -> W,
+    stops: impl Future<Output = ()>,
+) where
+    W: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let (mut stops, mut answers) = (pin!(stops), true);
+    loop {
+        let pause = match next(queue, kinds, &perform).await {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => IDLE,
+            Err(error) => {
+                // Once, not every time.
+                if answers {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "the queue does not answer: what waits there waits on"
+                    );
+                }
+                AWAY
+            }
+        };
+        answers = pause != AWAY;
+        tokio::select! {
+            biased;
+            () = &mut stops => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Does the next job, if there is one.
+async fn next<W>(
+    queue: &dyn Queue,
+    kinds: &[&str],
+    perform: impl Fn(Leased) -> W,
+) -> Result<bool, QueueError>
+where
+    W: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let Some(leased) = queue.lease(kinds, LEASE).await? else {
+        return Ok(false);
+    };
+    let told = match attempt(perform(leased.clone())).await {
+        Ok(()) => queue.finish(&leased).await,
+        Err(reason) => {
+            let (job, kind, attempt) = (leased.id, &leased.kind, leased.attempt);
+            if leased.is_last() {
+                tracing::error!(%job, kind, attempt, reason, "a job has failed for good: queue list shows it, queue retry has it tried again");
+            } else {
+                tracing::warn!(%job, kind, attempt, reason, "a job has failed, and is tried again");
+            }
+            queue.retry(&leased, after(attempt), &reason).await
+        }
+    };
+    match told {
+        // It took too long, and somebody else has it.
+        Err(QueueError::Lost(_)) => Ok(true),
+        told => told.map(|()| true),
+    }
+}
+
+/// One attempt, in a task of its own: one that panics takes nobody along.
+async fn attempt(
+    work: impl Future<Output = Result<(), BoxError>> + Send + 'static,
+) -> Result<(), String> {
+    let mut task = tokio::spawn(work);
+    match tokio::time::timeout(PATIENCE, &mut task).await {
+        Ok(Ok(done)) => done.map_err(|error| all_of(&*error)),
+        Ok(Err(panicked)) => Err(panicked.to_string()),
+        Err(_) => {
+            task.abort();
+            Err(format!("it took longer than {} s", PATIENCE.as_secs()))
+        }
+    }
+}
+
+/// What an error says, and what it says of its causes.
+fn all_of(error: &dyn Error) -> String {
+    let (mut said, mut source) = (error.to_string(), error.source());
+    while let Some(cause) = source {
+        said += &format!(": {cause}");
+        source = cause.source();
+    }
+    said
+}
+
+/// When to try again. A random part more, so that what failed together does not come back together.
+fn after(attempt: u32) -> Duration {
+    backoff(attempt).mul_f64(rand::random_range(1.0..1.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use reverb_core::app_store::{AppChanges, Changed, MemoryApps};
+    use reverb_core::clock::ManualClock;
+    use reverb_core::queue::{Counts, Job, MemoryQueue};
+
+    use super::*;
+
+    async fn push(queue: &MemoryQueue, job: Job) {
+        queue.push(job, Duration::ZERO).await.expect("pushed");
+    }
+
+    fn job(kind: &str) -> Job {
+        Job::new(kind, "").expect("a job")
+    }
+
+    #[tokio::test]
+    async fn a_reload_is_announced_once_and_what_is_unknown_waits() {
+        let (apps, queue) = (MemoryApps::default(), MemoryQueue::default());
+        let database = Database {
+            apps: Arc::new(apps.clone()),
+            queue: Arc::new(queue.clone()),
+            name: "memory".to_owned(),
+        };
+        push(&queue, job("from-a-later-version")).await;
+        push(&queue, job(RELOAD)).await;
+        work(database, async {
+            while queue.counts().await.expect("counts").waiting > 1 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let changes = apps.changes_since(0).await.expect("an answer");
+        assert_eq!((changes.revision, changes.apps), (1, Changed::Any));
+        let counts = queue.counts().await.expect("counts");
+        assert_eq!((counts.waiting, counts.dead), (1, 0));
+    }
+
+    /// Works off one job that can be attempted twice, each attempt like this; returns how many there were and what is left.
+    async fn worked_off<W>(work: impl Fn() -> W) -> (u32, Counts, String)
+    where
+        W: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let clock = ManualClock::new(Duration::ZERO);
+        let queue = MemoryQueue::with_clock(10, clock.clone());
+        push(&queue, job("mail").with_max_attempts(2)).await;
+        let attempts = AtomicU32::new(0);
+        for _ in 0..2 {
+            let perform = |_| {
+                attempts.fetch_add(1, Relaxed);
+                work()
+            };
+            next(&queue, &["mail"], perform).await.expect("an answer");
+            clock.advance(Duration::from_secs(2));
+        }
+        let dead = queue.dead(None, 1).await.expect("dead letters");
+        let reason = dead
+            .first()
+            .map_or_else(String::new, |dead| dead.reason.clone());
+        (
+            attempts.into_inner(),
+            queue.counts().await.expect("counts"),
+            reason,
+        )
+    }
+
+    #[tokio::test]
+    async fn what_is_done_is_done_once() {
+        let (attempts, left, _) = worked_off(|| async { Ok(()) }).await;
+        assert_eq!((attempts, left), (1, Counts::default()));
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_tried_again_and_then_a_dead_letter_with_the_reason() {
+        let (attempts, left, reason) = worked_off(|| async { Err("no route".into()) }).await;
+        assert_eq!((attempts, left.dead), (2, 1));
+        assert_eq!(reason, "no route");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        let (attempts, left, reason) = worked_off(|| async { panic!("on purpose") }).await;
+        assert_eq!((attempts, left.dead), (2, 1));
+        assert!(reason.contains("on purpose"), "{reason}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_given_up() {
+        let (attempts, left, reason) = worked_off(std::future::pending).await;
+        assert_eq!((attempts, left.dead), (2, 1));
+        assert!(reason.contains("50 s"), "{reason}");
+    }
+
+    #[test]
+    fn what_failed_together_comes_back_apart() {
+        let pauses: Vec<Duration> = (0..20).map(|_| after(3)).collect();
+        let (least, most) = (Duration::from_secs(4), Duration::from_secs(6));
+        assert!(pauses.iter().all(|pause| (least..most).contains(pause)));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+}
