@@ -9,7 +9,8 @@ use super::{Apps, Database, new_id, new_key, new_secret};
 use crate::config::Config;
 
 impl Apps {
-    /// Makes an app with random credentials if there is none at all. Returns it.
+    /// Makes an app with random credentials if there is none at all. Returns it. Of several servers that start together one
+    /// makes it.
     ///
     /// # Errors
     /// The database cannot tell, or cannot keep it.
@@ -20,7 +21,23 @@ impl Apps {
         if !config.apps.is_empty() || database.apps.count().await? > 0 {
             return Ok(None);
         }
-        make(database, config).await.map(Some)
+        let made = make(database, config).await?;
+        let first = database.apps.rows(0, 1).await?.pop();
+        match first.map(|first| first.app) {
+            Some(Ok(first)) if first.id != made.id => {
+                remove(database, &made).await?;
+                Ok(None)
+            }
+            _ => Ok(Some(made)),
+        }
+    }
+}
+
+/// Nobody knows it yet.
+async fn remove(database: &Database, made: &App) -> Result<(), StoreError> {
+    match database.apps.remove(made.id.as_str()).await {
+        Ok(()) | Err(EditError::Missing(_)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -33,8 +50,7 @@ async fn make(database: &Database, config: &Config) -> Result<Arc<App>, StoreErr
             Ok(app) => return Ok(app),
             // Another server has started at this moment, and taken the same number out of a million.
             Err(EditError::Taken { .. }) => {}
-            Err(EditError::Store(error)) => return Err(error),
-            Err(other) => return Err(StoreError::Unavailable(Box::new(other))),
+            Err(other) => return Err(other.into()),
         }
     }
 }

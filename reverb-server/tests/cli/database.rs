@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::config::SHOP;
-use crate::place::Place;
+use crate::place::{Place, Server};
 
 #[test]
 fn the_first_start_makes_an_app_and_later_ones_find_it() {
@@ -47,6 +47,27 @@ fn the_first_start_makes_an_app_and_later_ones_find_it() {
         said,
         format!("reverb-server: there is no app \"7\"; there is {id}\n")
     );
+}
+
+#[test]
+fn of_servers_that_start_together_one_makes_the_app() {
+    let place = Place::new();
+    let servers: Vec<Server> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| place.start(&[]))).collect();
+        starts
+            .into_iter()
+            .map(|start| start.join().expect("it starts"))
+            .collect()
+    });
+    let apps = place.json(&["app", "list", "--json"]);
+    let apps = apps.as_array().expect("a list");
+    assert_eq!(apps.len(), 1, "{apps:?}");
+    let has_made = |server: &&Server| server.said.contains("There was no app");
+    assert_eq!(servers.iter().filter(has_made).count(), 1);
+    let key = apps[0]["key"].as_str().expect("text");
+    for server in &servers {
+        server.knock(key).hears("connection_established");
+    }
 }
 
 #[test]
