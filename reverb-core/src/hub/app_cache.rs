@@ -5,7 +5,6 @@
 //! last good answer holds for some time; that there is no such app is never taken from memory then, since clients
 //! give up for good when they are told so.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -23,56 +22,10 @@ use crate::protocol::{App, AppId};
 
 use super::{Asked, Sampled, poll_once};
 
-/// How long the hub remembers what a slow app store has said.
-/// ```
-/// use std::time::Duration;
-/// use reverb_core::hub::AppCacheTimes;
-///
-/// let times = AppCacheTimes::default().fresh(Duration::from_secs(60));
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct AppCacheTimes {
-    /// For so long an app is used without asking again; 5 s by default.
-    pub fresh: Duration,
-    /// For so long it is remembered that there is no such app; 1 s by default.
-    pub absent: Duration,
-    /// For so long an app is used while the store cannot answer, 10 minutes by default.
-    pub stale: Duration,
-}
+mod entries;
 
-impl Default for AppCacheTimes {
-    fn default() -> Self {
-        Self {
-            fresh: Duration::from_secs(5),
-            absent: Duration::from_secs(1),
-            stale: Duration::from_secs(600),
-        }
-    }
-}
-
-impl AppCacheTimes {
-    /// Sets [`Self::fresh`].
-    #[must_use]
-    pub fn fresh(mut self, fresh: Duration) -> Self {
-        self.fresh = fresh;
-        self
-    }
-
-    /// Sets [`Self::absent`].
-    #[must_use]
-    pub fn absent(mut self, absent: Duration) -> Self {
-        self.absent = absent;
-        self
-    }
-
-    /// Sets [`Self::stale`].
-    #[must_use]
-    pub fn stale(mut self, stale: Duration) -> Self {
-        self.stale = stale;
-        self
-    }
-}
+pub use self::entries::AppCacheTimes;
+use self::entries::{Entries, Question, Said};
 
 type Answer = Result<Option<Arc<App>>, StoreError>;
 
@@ -91,54 +44,11 @@ pub(crate) struct AppCache {
     log: Sampled,
 }
 
-#[derive(Default)]
-struct Entries {
-    known: HashMap<Question, Entry>,
-    tidied: Option<Instant>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Question {
-    Key(Box<str>),
-    Id(Box<str>),
-}
-
-#[derive(Default)]
-struct Entry {
-    said: Option<Said>,
-    /// Somebody is asking: wait for this.
-    flight: Option<watch::Receiver<Option<Landed>>>,
-}
-
-impl Entry {
-    fn expire(&mut self, now: Instant) {
-        // Its answer may be of the time before: nobody else waits for it, and it is not kept.
-        self.flight = None;
-        if let Some(said) = &mut self.said {
-            said.fresh_until = now;
-            said.is_outdated = true;
-        }
-    }
-}
-
-struct Said {
-    app: Option<Arc<App>>,
-    fresh_until: Instant,
-    stale_until: Instant,
-    /// The app has changed since, or may have.
-    is_outdated: bool,
-    /// Nobody has asked for the app in this way while the store could answer, or it was changed while it was asked: good
-    /// enough as the last good answer, until the app changes.
-    is_for_need: bool,
-}
-
 /// An answer that several wait for.
 type Landed = Result<Option<Arc<App>>, Arc<StoreError>>;
 
 /// Most questions that the store is asked at a time.
 const MOST_ASKED: usize = 64;
-/// Most answers that are kept.
-const MOST_KNOWN: usize = 64 * 1024;
 /// How long the app store may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a store that could not answer is not asked about an app that is known.
@@ -458,64 +368,6 @@ fn safely(
             "the app store panicked".into(),
         )))
     })
-}
-
-impl Entries {
-    /// Remembers an app as the last good answer to the questions for its key and for its id, unless there is a better one.
-    fn keep_for_need(
-        &mut self,
-        app: &Arc<App>,
-        now: Instant,
-        stale_until: Instant,
-        is_outdated: bool,
-    ) {
-        for question in [
-            Question::Key(app.key.as_str().into()),
-            Question::Id(app.id.as_str().into()),
-        ] {
-            let entry = self.known.entry(question).or_default();
-            let is_worse = |said: &Said| {
-                let newer = said
-                    .app
-                    .as_ref()
-                    .is_some_and(|held| held.revision > app.revision);
-                said.is_for_need && !newer
-            };
-            if entry.said.as_ref().is_none_or(is_worse) {
-                entry.said = Some(Said {
-                    app: Some(app.clone()),
-                    fresh_until: now,
-                    stale_until,
-                    is_outdated,
-                    is_for_need: true,
-                });
-            }
-        }
-    }
-
-    /// Whether nothing more can be kept. Looks for what is too old, but not all the time.
-    fn is_full(&mut self, now: Instant) -> bool {
-        let is_full = self.known.len() > MOST_KNOWN;
-        if is_full && self.tidied.is_none_or(|at| now > at + RETRY) {
-            self.tidy(now);
-            return self.known.len() > MOST_KNOWN;
-        }
-        is_full
-    }
-
-    fn tidy(&mut self, now: Instant) {
-        self.tidied = Some(now);
-        self.known.retain(|_, entry| {
-            entry.flight.is_some()
-                || entry
-                    .said
-                    .as_ref()
-                    .is_some_and(|said| said.stale_until > now)
-        });
-        if self.known.is_empty() {
-            self.known.shrink_to_fit();
-        }
-    }
 }
 
 impl fmt::Debug for AppCache {
