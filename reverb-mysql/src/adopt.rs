@@ -19,13 +19,6 @@ pub(crate) struct Glance {
     sum: u64,
 }
 
-impl Glance {
-    /// Whether it has no row.
-    pub(crate) fn is_of_nothing(&self) -> bool {
-        self.rows == 0
-    }
-}
-
 /// Glances at the table: a tenth of what hashing each row takes, so that it can be done twice a second. What has changed
 /// has another checksum of 32 bits, but once in four thousand million times; who looks such an app up finds the change.
 pub(crate) async fn glance(conn: &mut Conn) -> Result<Option<Glance>, Failed> {

@@ -14,17 +14,17 @@ use reverb_core::protocol::{App, AppId};
 
 use crate::adopt::{self, Glance, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
-use crate::emptied::Emptied;
 use crate::kept::{Kept, check_room, read_use};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
+use crate::vanished::Vanished;
 
 /// The apps in a database. Clones share it.
 ///
 /// What the table `reverb_apps` has no place for stands in `rp_apps`, by the number of the row. Edits that others make in
-/// `reverb_apps` are found within one look of whoever asks for changes. A table that had several apps and is empty may be
-/// about to be filled from a dump: only after ten seconds they count as removed, and until then who looks for one is told
-/// that the store does not answer.
+/// `reverb_apps` are found within one look of whoever asks for changes. Where more than half of several apps are gone at
+/// once, somebody may be putting back a dump: only after ten seconds they count as removed, and until then who looks for one
+/// is told that the store does not answer.
 #[derive(Clone, Debug)]
 pub struct MySqlApps {
     database: MySql,
@@ -38,7 +38,7 @@ struct Shared {
     interned: Interned,
     /// How the table looked when everything in it was numbered.
     glance: Mutex<Option<Glance>>,
-    emptied: Emptied,
+    vanished: Vanished,
 }
 
 /// Whether `max_connections` of a row holds. The PHP product has the number, and never enforced it.
@@ -83,8 +83,8 @@ impl MySqlApps {
         let rows = patiently(async {
             let mut conn = self.database.conn().await?;
             let rows = self.select(&mut conn, &clause, (value,)).await?;
-            if rows.is_empty() && self.shared.emptied.may_be_filled(&mut conn).await? {
-                let why = "the table reverb_apps is empty, and was not a moment ago";
+            if rows.is_empty() && self.shared.vanished.may_be_among_them(&mut conn).await? {
+                let why = "most apps are gone from reverb_apps, and were there a moment ago";
                 return Err(StoreError::Unavailable(why.into()).into());
             }
             Ok(rows)
@@ -219,7 +219,7 @@ impl Shared {
             enforce,
             interned: Interned::default(),
             glance: Mutex::default(),
-            emptied: Emptied::default(),
+            vanished: Vanished::default(),
         }
     }
 
@@ -256,10 +256,10 @@ impl AppChanges for MySqlApps {
             let mut conn = self.database.conn().await?;
             // Before it is looked at closely: what is changed meanwhile looks different the next time.
             let glance = adopt::glance(&mut conn).await?;
-            let is_empty = glance.is_some_and(|glance| glance.is_of_nothing());
-            let is_to_wait = is_empty && self.shared.emptied.may_be_filled(&mut conn).await?;
             let is_new = glance.is_none() || *self.shared.glance.lock() != glance;
-            if is_new && !is_to_wait {
+            if !is_new {
+                self.shared.vanished.are_back();
+            } else if !self.shared.vanished.may_come_back(&mut conn).await? {
                 adopt::adopt(&mut conn, &self.shared.secrets).await?;
                 *self.shared.glance.lock() = glance;
             }

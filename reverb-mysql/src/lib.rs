@@ -42,7 +42,6 @@
 mod adopt;
 mod apps;
 mod database;
-mod emptied;
 mod foreign;
 mod kept;
 mod laravel;
@@ -51,6 +50,7 @@ mod queue;
 mod row;
 mod secrets;
 mod users;
+mod vanished;
 
 pub use apps::{EnforceMaxConnections, MySqlApps};
 pub use database::{MySql, OpenError};

@@ -394,10 +394,12 @@ async fn a_deadlock_is_nobodys_trouble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_emptied_is_waited_for_before_its_apps_count_as_removed() {
+async fn apps_that_are_gone_all_at_once_are_waited_for_before_they_count_as_removed() {
     let url = support::database().await;
     let (apps, _queue, mut by_hand) = open(&url).await;
-    apps.create(app(2)).await.expect("created");
+    for n in 2..=4 {
+        apps.create(app(n)).await.expect("created");
+    }
     let told = async |revision| {
         let changes = apps.changes_since(revision).await.expect("an answer");
         match changes.apps {
@@ -414,10 +416,15 @@ async fn a_table_that_is_emptied_is_waited_for_before_its_apps_count_as_removed(
     }
     assert!(answered(apps.find_by_key("key-1").await).is_none());
     assert_eq!(told(start).await, (0, start), "nobody is sent away");
-    let refill = "INSERT INTO reverb_apps SELECT * FROM dump";
-    by_hand.query_drop(refill).await.expect("refilled");
-    let found = answered(apps.find_by_key("key-1").await);
-    assert!(found.expect("an answer").is_some());
+    for n in 1..=4 {
+        let refill = format!("INSERT INTO reverb_apps SELECT * FROM dump WHERE app_id = '{n}'");
+        by_hand.query_drop(refill).await.expect("refilled");
+        assert_eq!(told(start).await, (0, start), "nobody is sent away");
+        let found = answered(apps.find_by_key(&format!("key-{n}")).await);
+        assert!(found.expect("an answer").is_some());
+    }
+    let found = answered(apps.find_by_key("key-5").await);
+    assert!(found.expect("an answer").is_none());
     assert_eq!(told(start).await, (0, start), "nothing has changed");
 
     by_hand
@@ -430,7 +437,7 @@ async fn a_table_that_is_emptied_is_waited_for_before_its_apps_count_as_removed(
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
     assert!(since(emptied) >= Duration::from_secs(10));
-    assert_eq!(told(start).await.0, 2);
+    assert_eq!(told(start).await.0, 4);
     let found = answered(apps.find_by_key("key-1").await);
     assert!(found.expect("an answer").is_none());
 }
