@@ -5,3 +5,4 @@ use reverb_core::queue::MemoryQueue;
 
 reverb_core::app_editor_contract!(async { MemoryApps::default() });
 reverb_core::queue_contract!(async { MemoryQueue::default() });
+reverb_core::bounded_queue_contract!(async { MemoryQueue::new(2) });

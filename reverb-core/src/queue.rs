@@ -53,6 +53,8 @@ pub const WENT_AWAY: &str = "the worker went away";
 ///   job: what has been done is not done again without need. From then on it is [`QueueError::Lost`], for good.
 /// - Delays and leases are kept to the millisecond or longer, never shorter, and those above a hundred years for a hundred.
 /// - Kinds are told apart exactly, by every byte.
+/// - Where there is a limit, all jobs count that are not done, leased ones too; beside them there are about as many dead
+///   letters at the most, and those that died first are dropped.
 ///
 /// # Dropped futures
 /// A call that is dropped before it has returned, or returned [`QueueError::Unavailable`], may have taken place or not, but

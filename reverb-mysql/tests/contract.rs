@@ -37,10 +37,19 @@ mod laravel {
 mod queue {
     use super::*;
 
-    async fn queue() -> MySqlQueue {
+    async fn queue(limit: usize) -> MySqlQueue {
         let url = support::database().await;
-        MySql::open(&url).await.expect("a database").queue()
+        let database = MySql::open(&url).await.expect("a database");
+        database.queue_with_limit(limit)
     }
 
-    reverb_core::queue_contract!(queue());
+    /// What opens a database again and again.
+    async fn database() -> impl AsyncFn() -> MySqlQueue {
+        let url = support::database().await;
+        async move || MySql::open(&url).await.expect("a database").queue()
+    }
+
+    reverb_core::queue_contract!(queue(100_000));
+    reverb_core::bounded_queue_contract!(queue(2));
+    reverb_core::shared_queue_contract!(database());
 }

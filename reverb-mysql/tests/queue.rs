@@ -2,14 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, Params, Row};
 use reverb_core::clock::{Clock, SystemClock};
-use reverb_core::queue::{DeadJob, Job, JobId, Leased, Queue, QueueError, WENT_AWAY};
+use reverb_core::queue::{DeadJob, Job, JobId, Leased, Queue, QueueError};
 use reverb_mysql::{MySql, MySqlQueue};
 
 const NOW: Duration = Duration::ZERO;
@@ -347,37 +345,6 @@ async fn a_clock_that_is_put_forward_ends_leases_but_late_work_counts() {
 // ---- limits ---------------------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_full_queue_refuses_until_there_is_room() {
-    let case = Case::with_limit(2).await;
-    let is_full = |pushed| matches!(pushed, Err(QueueError::Full { limit: 2 }));
-    case.push("").await;
-    let dead = case.leased().await;
-    case.queue.bury(&dead, "no").await.expect("buried");
-    case.push("").await;
-    case.push("").await;
-    assert!(is_full(push(&case.queue, "", 1).await));
-    let revived = case.queue.revive(dead.id).await;
-    assert!(matches!(revived, Err(QueueError::Full { limit: 2 })));
-    assert_eq!(
-        case.counted().await,
-        [2, 0, 0, 1],
-        "it is as dead as before"
-    );
-    let leased = case.leased().await;
-    assert!(is_full(push(&case.queue, "", 1).await), "it is not done");
-    case.queue.finish(&leased).await.expect("finished");
-    push(&case.queue, "", 1).await.expect("there is room");
-    // Whoever has gone away with a last attempt makes room too, without anybody asking for a lease.
-    let leased = case.leased().await;
-    case.queue.finish(&leased).await.expect("finished");
-    case.push("").await;
-    let lease = case.queue.lease(&[], NOW).await;
-    assert!(lease.expect("an answer").expect("a job").is_last());
-    push(&case.queue, "", 1).await.expect("there is room");
-    assert_eq!(case.counted().await, [2, 0, 0, 2]);
-}
-
-#[tokio::test]
 async fn what_another_node_does_counts_within_a_second_or_so() {
     let case = Case::with_limit(2).await;
     let other = MySql::open(&case.url).await.expect("it opens");
@@ -395,68 +362,7 @@ async fn what_another_node_does_counts_within_a_second_or_so() {
     in_time(async || push(&case.queue, "", 1).await.ok()).await;
 }
 
-#[tokio::test]
-async fn of_too_many_dead_letters_those_that_died_first_are_dropped() {
-    let case = Case::with_limit(3).await;
-    let mut dead = Vec::new();
-    for n in 0..5 {
-        push(&case.queue, "", 1).await.expect("pushed");
-        let lease = case.leased().await;
-        dead.push(lease.id);
-        let reason = n.to_string();
-        case.queue.bury(&lease, &reason).await.expect("buried");
-        // By the millisecond in which they died.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let ids = |dead: Vec<DeadJob>| dead.iter().map(|dead| dead.id).collect::<Vec<_>>();
-    assert_eq!(ids(case.dead().await), dead[2..]);
-    // Those who go away count as well.
-    let id = push(&case.queue, "", 1).await.expect("pushed");
-    case.queue.lease(&[], NOW).await.expect("an answer");
-    let left = case.dead().await;
-    assert_eq!(left.last().map(|dead| &*dead.reason), Some(WENT_AWAY));
-    assert_eq!(ids(left), [dead[3], dead[4], id]);
-    assert_eq!(case.counted().await, [0, 0, 0, 3]);
-}
-
 // ---- others who use the table ---------------------------------------------------------------------------------------------
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_share_a_queue() {
-    const JOBS: usize = 200;
-    let case = Case::new().await;
-    let other = MySql::open(&case.url).await.expect("it opens").queue();
-    let finished = Arc::new(AtomicUsize::new(0));
-    let workers = (0..8).map(|n| {
-        let queue = [&case.queue, &other][n % 2].clone();
-        let finished = finished.clone();
-        tokio::spawn(async move {
-            for n in (n..JOBS).step_by(8) {
-                push(&queue, &n.to_string(), 10).await.expect("pushed");
-            }
-            let mut done = Vec::new();
-            while finished.load(Relaxed) < JOBS {
-                let Some(leased) = queue.lease(&[], HOUR).await.expect("an answer") else {
-                    tokio::task::yield_now().await;
-                    continue;
-                };
-                assert_eq!(leased.attempt, 1, "two had it at a time");
-                queue.finish(&leased).await.expect("nobody else has it");
-                finished.fetch_add(1, Relaxed);
-                done.push(leased.payload);
-            }
-            done
-        })
-    });
-    let mut done = Vec::new();
-    for worker in workers.collect::<Vec<_>>() {
-        done.extend(worker.await.expect("no panic"));
-    }
-    done.sort_unstable();
-    done.dedup();
-    assert_eq!(done.len(), JOBS);
-    assert_eq!(case.counted().await, [0; 4]);
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_else_is_at_is_passed_over_and_comes_next_time() {
@@ -488,25 +394,4 @@ async fn the_next_job_is_found_by_an_index_and_nothing_is_sorted() {
         assert_eq!((told("type"), told("key")), ("range".into(), index.into()));
         assert!(!told("Extra").contains("filesort"), "{}", told("Extra"));
     }
-}
-
-#[tokio::test]
-async fn what_was_pushed_is_there_when_it_is_opened_again_and_the_numbers_go_on() {
-    let case = Case::new().await;
-    let (first, second) = (case.push("ada").await, case.push("bob").await);
-    let lease = case.leased().await;
-    assert_eq!(lease.id, first);
-    case.queue.finish(&lease).await.expect("finished");
-    let lease = case.queue.lease(&[], NOW).await;
-    let lease = lease.expect("an answer").expect("a job");
-    let queue = MySql::open(&case.url).await.expect("it opens").queue();
-    let again = in_time(async || queue.lease(&[], HOUR).await.expect("an answer")).await;
-    assert_eq!(
-        (again.id, &*again.payload, again.attempt),
-        (second, "bob", 2)
-    );
-    let lost = queue.finish(&lease).await;
-    assert!(matches!(lost, Err(QueueError::Lost(id)) if id == second));
-    queue.finish(&again).await.expect("finished");
-    assert!(push(&queue, "", 1).await.expect("pushed") > second);
 }

@@ -30,10 +30,30 @@ async fn queue() -> SqliteQueue {
     queue
 }
 
+/// A queue with room for two.
+async fn small() -> SqliteQueue {
+    let (_folder, path) = folder();
+    let database = Sqlite::open(&path).expect("a database");
+    let queue = database.queue_with_limit(2);
+    queue.counts().await.expect("counts");
+    queue
+}
+
+/// What opens a file again and again.
+async fn file() -> impl AsyncFn() -> SqliteQueue {
+    let (folder, path) = folder();
+    async move || {
+        assert!(folder.path().exists(), "it is kept for as long as this");
+        Sqlite::open(&path).expect("a database").queue()
+    }
+}
+
 mod of_apps {
     reverb_core::app_editor_contract!(super::apps());
 }
 
 mod of_the_queue {
     reverb_core::queue_contract!(super::queue());
+    reverb_core::bounded_queue_contract!(super::small());
+    reverb_core::shared_queue_contract!(super::file());
 }

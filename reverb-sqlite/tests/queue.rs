@@ -1,12 +1,9 @@
-//! The queue in a file: rows that were changed by hand, clocks that were set, limits, and others who use the file.
+//! The queue in a file: rows that were changed by hand, clocks that were set, and others who use the file.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use reverb_core::clock::{Clock, SystemClock};
-use reverb_core::queue::{DeadJob, Job, JobId, Leased, Queue, QueueError, WENT_AWAY};
+use reverb_core::queue::{DeadJob, Job, JobId, Leased, Queue, QueueError};
 use reverb_sqlite::{Sqlite, SqliteQueue};
 use rusqlite::{Connection, Params};
 use tempfile::TempDir;
@@ -19,7 +16,6 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 struct Case {
     queue: SqliteQueue,
     hand: Connection,
-    path: PathBuf,
     _folder: TempDir,
 }
 
@@ -35,7 +31,6 @@ impl Case {
         Self {
             queue: database.queue_with_limit(limit),
             hand: Connection::open(&path).expect("it opens"),
-            path,
             _folder: folder,
         }
     }
@@ -318,122 +313,7 @@ async fn a_clock_that_is_put_forward_ends_leases_but_late_work_counts() {
     assert_eq!(case.counted().await, [0; 4]);
 }
 
-// ---- limits ---------------------------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn a_full_queue_refuses_until_there_is_room() {
-    let case = Case::with_limit(2);
-    let is_full = |pushed| matches!(pushed, Err(QueueError::Full { limit: 2 }));
-    case.push("").await;
-    let dead = case.leased().await;
-    case.queue.bury(&dead, "no").await.expect("buried");
-    case.push("").await;
-    case.push("").await;
-    assert!(is_full(push(&case.queue, "", 1).await));
-    let revived = case.queue.revive(dead.id).await;
-    assert!(matches!(revived, Err(QueueError::Full { limit: 2 })));
-    assert_eq!(
-        case.counted().await,
-        [2, 0, 0, 1],
-        "it is as dead as before"
-    );
-    let leased = case.leased().await;
-    assert!(is_full(push(&case.queue, "", 1).await), "it is not done");
-    case.queue.finish(&leased).await.expect("finished");
-    push(&case.queue, "", 1).await.expect("there is room");
-    // Whoever has gone away with a last attempt makes room too, without anybody asking for a lease.
-    let leased = case.leased().await;
-    case.queue.finish(&leased).await.expect("finished");
-    case.push("").await;
-    let lease = case.queue.lease(&[], NOW).await;
-    assert!(lease.expect("an answer").expect("a job").is_last());
-    push(&case.queue, "", 1).await.expect("there is room");
-    assert_eq!(case.counted().await, [2, 0, 0, 2]);
-}
-
-#[tokio::test]
-async fn of_too_many_dead_letters_those_that_died_first_are_dropped() {
-    let case = Case::with_limit(3);
-    let mut dead = Vec::new();
-    for n in 0..5 {
-        push(&case.queue, "", 1).await.expect("pushed");
-        let lease = case.leased().await;
-        dead.push(lease.id);
-        case.queue
-            .bury(&lease, &n.to_string())
-            .await
-            .expect("buried");
-    }
-    let ids = |dead: Vec<DeadJob>| dead.iter().map(|dead| dead.id).collect::<Vec<_>>();
-    assert_eq!(ids(case.dead().await), dead[2..]);
-    // Those who go away count as well.
-    let id = push(&case.queue, "", 1).await.expect("pushed");
-    case.queue.lease(&[], NOW).await.expect("an answer");
-    let left = case.dead().await;
-    assert_eq!(left.last().map(|dead| &*dead.reason), Some(WENT_AWAY));
-    assert_eq!(ids(left), [dead[3], dead[4], id]);
-    assert_eq!(case.counted().await, [0, 0, 0, 3]);
-}
-
 // ---- others who use the file ----------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn what_was_pushed_is_there_when_it_is_opened_again_and_the_numbers_go_on() {
-    let case = Case::new();
-    let (first, second) = (case.push("ada").await, case.push("bob").await);
-    let lease = case.leased().await;
-    assert_eq!(lease.id, first);
-    case.queue.finish(&lease).await.expect("finished");
-    let lease = case.queue.lease(&[], NOW).await;
-    let lease = lease.expect("an answer").expect("a job");
-    let Case { path, _folder, .. } = case;
-    let queue = Sqlite::open(&path).expect("it opens").queue();
-    let again = queue.lease(&[], HOUR).await.expect("an answer");
-    let again = again.expect("the lease has run out");
-    assert_eq!(
-        (again.id, &*again.payload, again.attempt),
-        (second, "bob", 2)
-    );
-    let lost = queue.finish(&lease).await;
-    assert!(matches!(lost, Err(QueueError::Lost(id)) if id == second));
-    queue.finish(&again).await.expect("finished");
-    assert!(push(&queue, "", 1).await.expect("pushed") > second);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_processes_share_a_queue() {
-    const JOBS: usize = 200;
-    let case = Case::new();
-    let other = Sqlite::open(&case.path).expect("it opens").queue();
-    let finished = Arc::new(AtomicUsize::new(0));
-    let halves = [(case.queue.clone(), 0), (other, 1)].map(|(queue, half)| {
-        let finished = finished.clone();
-        tokio::spawn(async move {
-            for n in (0..JOBS).filter(|n| n % 2 == half) {
-                push(&queue, &n.to_string(), 10).await.expect("pushed");
-            }
-            let mut done = Vec::new();
-            while finished.load(Relaxed) < JOBS {
-                let Some(leased) = queue.lease(&[], HOUR).await.expect("an answer") else {
-                    tokio::task::yield_now().await;
-                    continue;
-                };
-                queue.finish(&leased).await.expect("nobody else has it");
-                finished.fetch_add(1, Relaxed);
-                done.push(leased.payload);
-            }
-            done
-        })
-    });
-    let mut done = Vec::new();
-    for half in halves {
-        done.extend(half.await.expect("no panic"));
-    }
-    done.sort_unstable();
-    done.dedup();
-    assert_eq!(done.len(), JOBS);
-    assert_eq!(case.counted().await, [0; 4]);
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_writes_while_somebody_holds_the_lock_is_told_in_time_and_nothing_is_lost() {

@@ -1,8 +1,9 @@
 //! What every adapter promises, as tests that run against yours.
 //!
-//! A macro per trait makes one named test per promise. It is given an expression that is awaited once per test, and makes
-//! an empty store that nobody else uses. The crate that calls it needs `tokio` with `macros` and `rt-multi-thread` among
-//! its dev-dependencies, and `reverb-core` with the feature `contract`.
+//! A macro per trait makes one named test per promise, and two more do for queues that are bounded, or shared. Each is given
+//! an expression that is awaited once per test, and makes an empty store that nobody else uses. [`killed`] is for queues that
+//! outlive a process, and [`pace`] measures them. The crate that calls them needs `tokio` with `macros` and
+//! `rt-multi-thread` among its dev-dependencies, and `reverb-core` with the feature `contract`.
 //!
 //! ```
 //! use reverb_core::app_store::MemoryApps;
@@ -12,6 +13,8 @@
 //! ```
 
 pub mod app_editor;
+pub mod killed;
+pub mod pace;
 pub mod queue;
 
 #[doc(hidden)]
@@ -81,6 +84,34 @@ macro_rules! queue_contract {
             purged_dead_letters_are_gone_and_nothing_else_is,
             what_is_unknown_or_alive_is_neither_revived_nor_purged,
             no_id_is_given_twice,
+        );
+    };
+}
+
+/// One test per promise of a [`Queue`](crate::queue::Queue) that is bounded, against an empty one that the expression makes, for
+/// two jobs and beside them two dead letters.
+#[macro_export]
+macro_rules! bounded_queue_contract {
+    ($connect:expr) => {
+        $crate::contract_tests!(
+            queue,
+            $connect,
+            a_full_queue_refuses_until_there_is_room,
+            of_too_many_dead_letters_those_that_died_first_are_dropped,
+        );
+    };
+}
+
+/// One test per promise of a [`Queue`](crate::queue::Queue) that others use too. The expression makes an async closure, which
+/// opens a queue that is empty at first, and the same one at each call.
+#[macro_export]
+macro_rules! shared_queue_contract {
+    ($connect:expr) => {
+        $crate::contract_tests!(
+            queue,
+            $connect,
+            what_was_pushed_is_there_when_it_is_opened_again_and_the_numbers_go_on,
+            two_nodes_share_the_work,
         );
     };
 }

@@ -14,8 +14,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::queue::{Counts, DeadJob, Job, JobId, Leased, Queue, QueueError, WENT_AWAY};
 
 mod dead;
+mod limits;
+mod shared;
 
 pub use self::dead::*;
+pub use self::limits::*;
+pub use self::shared::*;
 
 const NOW: Duration = Duration::ZERO;
 /// For what is to end while the test waits.
@@ -309,12 +313,16 @@ pub async fn any_length_of_time_is_taken(queue: impl Queue) {
 }
 
 pub async fn many_workers_do_every_job_once(queue: impl Queue) {
+    work_together(&[Arc::new(queue)]).await;
+}
+
+/// Has many workers push and work at the same time, each at the next of these, which are one queue.
+async fn work_together<Q: Queue>(queues: &[Arc<Q>]) {
     const WORKERS: usize = 16;
     const JOBS: usize = 200;
     let (start, finished) = (SystemClock.now(), Arc::new(AtomicUsize::new(0)));
-    let queue = Arc::new(queue);
     let work = |n: usize| {
-        let (queue, finished) = (queue.clone(), finished.clone());
+        let (queue, finished) = (queues[n % queues.len()].clone(), finished.clone());
         // They push while others work already, and work until everything has been done.
         async move {
             for n in (n..JOBS).step_by(WORKERS) {
@@ -350,5 +358,5 @@ pub async fn many_workers_do_every_job_once(queue: impl Queue) {
     assert_eq!(done.len(), JOBS);
     let different: HashSet<&String> = done.iter().collect();
     assert_eq!(different.len(), JOBS);
-    is_empty(&*queue).await;
+    is_empty(&*queues[0]).await;
 }
