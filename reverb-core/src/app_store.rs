@@ -30,10 +30,21 @@ pub struct AppRow {
     pub created: Option<u64>,
     /// When it was changed last.
     pub updated: Option<u64>,
+    /// When its secrets were used last.
+    pub last_use: LastUse,
 }
 
 impl AppRow {
-    /// This app under this number, with its times unknown.
+    /// The id, whether it is that of an app or of what should be one.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match &self.app {
+            Ok(app) => app.id.as_str(),
+            Err(corrupt) => &corrupt.id,
+        }
+    }
+
+    /// This app under this number, with its times unknown and its secrets unused.
     #[must_use]
     pub fn new(number: u64, app: Listed) -> Self {
         Self {
@@ -41,6 +52,7 @@ impl AppRow {
             app,
             created: None,
             updated: None,
+            last_use: LastUse::default(),
         }
     }
 }
@@ -136,7 +148,7 @@ impl CorruptApp {
     }
 }
 
-/// An app as a list has it: one that is stored wrongly stands there too.
+/// An app as a row has it: one that is stored wrongly stands there too.
 pub type Listed = Result<Arc<App>, CorruptApp>;
 
 /// What has changed in an app store.
@@ -202,7 +214,7 @@ pub trait AppEditor: AppStore + AppChanges {
     ///
     /// # Errors
     /// The store cannot tell.
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError>;
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<AppRow>, StoreError>;
 
     /// The same in the order in which they were made, by number, as a management API shows them.
     ///
@@ -267,12 +279,6 @@ pub trait AppEditor: AppStore + AppChanges {
     /// # Errors
     /// The store cannot take it.
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError>;
-
-    /// When the secrets of the app with this id were used last; `None` if there is no such app.
-    ///
-    /// # Errors
-    /// The store cannot tell.
-    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError>;
 }
 
 /// That a secret was used.

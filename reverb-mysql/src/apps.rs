@@ -14,7 +14,7 @@ use reverb_core::protocol::{App, AppId};
 
 use crate::adopt::{self, Glance, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
-use crate::kept::{Kept, check_room, read_use};
+use crate::kept::{Kept, check_room};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
 use crate::vanished::Vanished;
@@ -234,6 +234,7 @@ impl Shared {
     fn app_row(&self, row: &AppColumns) -> AppRow {
         let mut listed = AppRow::new(row.row_id, self.listed(row));
         (listed.created, listed.updated) = (row.created, row.updated);
+        listed.last_use = row.used;
         listed
     }
 }
@@ -292,7 +293,7 @@ impl AppChanges for MySqlApps {
 
 #[async_trait]
 impl AppEditor for MySqlApps {
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<AppRow>, StoreError> {
         let rows = patiently(async {
             let mut conn = self.database.conn().await?;
             let clause = "? IS NULL OR CAST(a.app_id AS BINARY) > CAST(? AS BINARY)
@@ -303,7 +304,7 @@ impl AppEditor for MySqlApps {
         Ok(rows
             .await?
             .iter()
-            .map(|row| self.shared.listed(row))
+            .map(|row| self.shared.app_row(row))
             .collect())
     }
 
@@ -433,18 +434,6 @@ impl AppEditor for MySqlApps {
         });
         Ok(recorded.await?)
     }
-
-    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
-        let known = patiently(async {
-            let mut conn = self.database.conn().await?;
-            let rows = self.select(&mut conn, "a.app_id = ?", (id,)).await?;
-            match rows.iter().find(|row| row.app_id == id) {
-                Some(row) => read_use(&mut conn, row.row_id).await.map(Some),
-                None => Ok(None),
-            }
-        });
-        Ok(known.await?)
-    }
 }
 
 impl MySqlApps {
@@ -494,11 +483,10 @@ impl MySqlApps {
         is_free(transaction, "key", app.key.as_str(), row.row_id).await?;
         let kept = Kept::of(app, Some((&row, &before)), &self.shared.secrets)?;
         kept.check_room(transaction).await?;
-        let used = read_use(transaction, row.row_id).await?;
         transaction.exec_drop(update, kept.columns(app)).await?;
         adopt::see(transaction, revision, row.row_id).await?;
-        kept.write_beside(transaction, row.row_id, used.carried_over(&before, app))
-            .await
+        let used = row.used.carried_over(&before, app);
+        kept.write_beside(transaction, row.row_id, used).await
     }
 
     /// The row of this app, and the app in it, which nobody else changes until the transaction ends.

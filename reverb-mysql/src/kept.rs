@@ -112,13 +112,6 @@ impl Kept {
     }
 }
 
-pub(crate) async fn read_use(conn: &mut impl Queryable, row_id: u64) -> Result<LastUse, Failed> {
-    let sql = "SELECT secret_used, old_secret_used FROM rp_apps WHERE row_id = ?";
-    let times: Option<(Option<u64>, Option<u64>)> = conn.exec_first(sql, (row_id,)).await?;
-    let (secret, old_secret) = times.unwrap_or_default();
-    Ok(LastUse::new(secret, old_secret))
-}
-
 pub(crate) async fn write_use(
     conn: &mut impl Queryable,
     row_id: u64,

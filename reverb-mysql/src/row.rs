@@ -1,7 +1,7 @@
 //! [`AppColumns`]: a row of `reverb_apps` with what we keep beside it, and the app in it.
 
 use mysql_async::{Row, Value};
-use reverb_core::app_store::{AppSettings, CorruptApp};
+use reverb_core::app_store::{AppSettings, CorruptApp, LastUse};
 use reverb_core::protocol::{App, AppId, OldSecret, Origins, Secret};
 
 use crate::EnforceMaxConnections;
@@ -10,7 +10,7 @@ use crate::secrets::Secrets;
 /// What is selected, from [`FROM`].
 pub(crate) const COLUMNS: &str = "a.id AS row_id, a.name, a.app_id, a.app_key, a.app_secret, a.description, a.is_active, \
      a.max_connections, a.allowed_origins, a.created_at, a.updated_at, x.secret, x.old_secret, x.old_secret_until, x.settings, \
-     x.unlimited_at, x.edited_here, x.revision";
+     x.unlimited_at, x.edited_here, x.secret_used, x.old_secret_used, x.revision";
 pub(crate) const FROM: &str = "reverb_apps a LEFT JOIN rp_apps x ON x.row_id = a.id";
 
 /// A hash of everything in a row of `reverb_apps` that makes the app: it shows changes that others have made, which neither
@@ -34,6 +34,7 @@ pub(crate) struct AppColumns {
     pub(crate) updated: Option<u64>,
     pub(crate) max_connections: i64,
     pub(crate) edited_here: bool,
+    pub(crate) used: LastUse,
     name: String,
     pub(crate) app_key: String,
     description: Option<String>,
@@ -79,6 +80,8 @@ impl AppColumns {
             "old_secret_until",
             "unlimited_at",
             "edited_here",
+            "secret_used",
+            "old_secret_used",
             "revision",
         ];
         let [
@@ -88,9 +91,12 @@ impl AppColumns {
             old_secret_until,
             unlimited_at,
             edited_here,
+            secret_used,
+            old_secret_used,
             revision,
         ] = numbers.map(&mut number);
         let mut time = |column: &str| as_time(row.take::<Value, _>(column));
+        let seconds = |number: Option<i64>| number.map(|number| number.max(0) as u64);
         Self {
             row_id: row_id.unwrap_or_default() as u64,
             app_id: app_id.unwrap_or_default(),
@@ -101,13 +107,14 @@ impl AppColumns {
             updated: time("updated_at"),
             max_connections: max_connections.unwrap_or_default(),
             edited_here: edited_here.unwrap_or_default() != 0,
+            used: LastUse::new(seconds(secret_used), seconds(old_secret_used)),
             name: name.unwrap_or_default(),
             app_key: app_key.unwrap_or_default(),
             description,
             is_active: is_active.unwrap_or_default() != 0,
             allowed_origins,
             old_secret,
-            old_secret_until: old_secret_until.map(|time| time.max(0) as u64),
+            old_secret_until: seconds(old_secret_until),
             settings,
             unlimited_at,
         }

@@ -60,7 +60,9 @@ impl SqliteApps {
     ) -> Result<Vec<AppRow>, StoreError> {
         let shared = self.shared.clone();
         let rows = self.database.reader.run(move |connection| {
-            let sql = format!("SELECT {COLUMNS}, row, created, updated FROM apps WHERE {clause}");
+            let sql = format!(
+                "SELECT {COLUMNS}, row, created, updated, secret_used, old_secret_used FROM apps WHERE {clause}"
+            );
             let mut select = connection.prepare_cached(&sql)?;
             let time =
                 |row: &Row<'_>, column| row.get::<_, i64>(column).map(|time| time.max(0) as u64);
@@ -69,6 +71,7 @@ impl SqliteApps {
                 let mut found = AppRow::new(number, shared.listed(row)?);
                 found.created = Some(time(row, "created")?);
                 found.updated = Some(time(row, "updated")?);
+                found.last_use = used(row)?;
                 Ok(found)
             })?;
             rows.collect::<Result<Vec<_>, _>>()
@@ -201,11 +204,13 @@ fn is_free(
 fn last_use(connection: &Connection, id: &str) -> rusqlite::Result<Option<LastUse>> {
     let sql = "SELECT secret_used, old_secret_used FROM apps WHERE id = ?";
     let mut known = connection.prepare_cached(sql)?;
+    known.query_row([id], used).optional()
+}
+
+fn used(row: &Row<'_>) -> rusqlite::Result<LastUse> {
     let time = |time: Option<i64>| time.map(|time| time.max(0) as u64);
-    let known = known.query_row([id], |row| {
-        Ok(LastUse::new(time(row.get(0)?), time(row.get(1)?)))
-    });
-    known.optional()
+    let (secret, old) = (row.get("secret_used")?, row.get("old_secret_used")?);
+    Ok(LastUse::new(time(secret), time(old)))
 }
 
 fn note_use(connection: &Connection, id: &str, known: LastUse) -> rusqlite::Result<()> {
@@ -255,18 +260,11 @@ impl AppChanges for SqliteApps {
 
 #[async_trait]
 impl AppEditor for SqliteApps {
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
-        let (shared, after) = (self.shared.clone(), after.map(str::to_owned));
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<AppRow>, StoreError> {
+        let clause = "?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let listed = self.database.reader.run(move |connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM apps WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
-            );
-            let mut list = connection.prepare_cached(&sql)?;
-            let list = list.query_map((after, most), |row| shared.listed(row))?;
-            list.collect::<Result<Vec<_>, _>>()
-        });
-        listed.await
+        let params = (after.map(str::to_owned), most);
+        self.select_rows(clause, params).await
     }
 
     async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError> {
@@ -407,14 +405,5 @@ impl AppEditor for SqliteApps {
             Ok(())
         });
         Ok(recorded.await?)
-    }
-
-    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
-        let id = id.to_owned();
-        let known = self
-            .database
-            .reader
-            .run(move |connection| last_use(connection, &id));
-        known.await
     }
 }

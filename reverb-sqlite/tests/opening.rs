@@ -50,6 +50,7 @@ async fn what_was_written_is_there_when_it_is_opened_again_and_nobody_else_can_r
         .await
         .expect("a list")
         .remove(0)
+        .app
         .expect("an app");
     assert_eq!(app.secret.reveal(), "very-secret");
 }

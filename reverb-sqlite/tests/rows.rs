@@ -51,7 +51,7 @@ impl Case {
             panic!("it is found although it is stored wrongly");
         };
         let listed = self.apps.list(None, 10).await.expect("a list");
-        let listed: Vec<CorruptApp> = listed.into_iter().filter_map(Result::err).collect();
+        let listed: Vec<CorruptApp> = listed.into_iter().filter_map(|row| row.app.err()).collect();
         assert_eq!(
             listed,
             std::slice::from_ref(&found),

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::{
-    AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, EditError, LastUse, Listed,
-    SecretUse, StoreError,
+    AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, EditError, LastUse, SecretUse,
+    StoreError,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::protocol::{App, AppId};
@@ -25,7 +25,7 @@ use crate::protocol::{App, AppId};
 /// let apps = MemoryApps::from([App::new("1001", "app-key", "app-secret")?]);
 /// let hub = Hub::builder(apps.clone()).changes(apps.clone()).build()?;
 ///
-/// let app = apps.list(None, 1).await?.remove(0)?;
+/// let app = apps.list(None, 1).await?.remove(0).app?;
 /// let mut app = App::clone(&app);
 /// app.active = false;
 /// apps.save(app).await?; // within a second its clients are told, and gone
@@ -125,6 +125,7 @@ impl Apps {
         let (app, kept) = (self.by_id.get(id)?, self.kept.get(id)?);
         let mut row = AppRow::new(kept.number, Ok(app.clone()));
         (row.created, row.updated) = (Some(kept.created), Some(kept.updated));
+        row.last_use = kept.last_use;
         Some(row)
     }
 
@@ -180,13 +181,14 @@ impl AppChanges for MemoryApps {
 
 #[async_trait]
 impl AppEditor for MemoryApps {
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<AppRow>, StoreError> {
         use std::ops::Bound::{Excluded, Unbounded};
 
         let apps = self.shared.read();
         let behind = after.map_or(Unbounded, Excluded);
         let listed = apps.by_id.range::<str, _>((behind, Unbounded));
-        Ok(listed.take(most).map(|(_, app)| Ok(app.clone())).collect())
+        let rows = listed.take(most).filter_map(|(id, _)| apps.row(id));
+        Ok(rows.collect())
     }
 
     async fn rows(&self, after: u64, most: usize) -> Result<Vec<AppRow>, StoreError> {
@@ -277,10 +279,5 @@ impl AppEditor for MemoryApps {
             }
         }
         Ok(())
-    }
-
-    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
-        let apps = self.shared.read();
-        Ok(apps.kept.get(id).map(|kept| kept.last_use))
     }
 }

@@ -36,7 +36,7 @@ async fn all(store: &impl AppEditor) -> Vec<Arc<App>> {
 
 async fn page(store: &impl AppEditor, after: Option<&str>, most: usize) -> Vec<Arc<App>> {
     let page = store.list(after, most).await.expect("a page").into_iter();
-    page.map(|app| app.expect("none is stored wrongly"))
+    page.map(|row| row.app.expect("none is stored wrongly"))
         .collect()
 }
 
@@ -294,9 +294,17 @@ pub async fn an_announcement_concerns_all_and_changes_none(store: impl AppEditor
 #[expect(missing_docs, reason = "the names say it")]
 pub async fn the_last_use_of_a_secret_goes_with_it_and_is_no_change(store: impl AppEditor) {
     let read = created(&store, app(1)).await;
-    let last = async || store.last_use("1").await.expect("an answer");
+    // All that give rows agree.
+    let last = async || {
+        let row = store.row_of("1").await.expect("an answer");
+        let used = row.map(|row| row.last_use);
+        let listed = store.list(None, 1).await.expect("a page");
+        assert_eq!(listed.first().map(|row| row.last_use), used);
+        let rows = store.rows(0, 1).await.expect("a page");
+        assert_eq!(rows.first().map(|row| row.last_use), used);
+        used
+    };
     assert_eq!(last().await, Some(LastUse::default()));
-    assert_eq!(store.last_use("2").await.expect("an answer"), None);
     let used = |app: &str, secret: &str, at| {
         SecretUse::new(AppId::new(app).expect("an id"), read_secret(secret), at)
     };

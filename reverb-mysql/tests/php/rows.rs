@@ -1,6 +1,6 @@
 //! What its rows mean here.
 
-use reverb_core::app_store::{AppEditor, AppStore, EditError, Keyring, Listed};
+use reverb_core::app_store::{AppEditor, AppRow, AppStore, EditError, Keyring};
 use reverb_core::protocol::App;
 use reverb_mysql::{LaravelKeys, Secrets};
 
@@ -46,7 +46,7 @@ async fn its_apps_are_there_whatever_state_they_are_in() {
             .contains("a key that is not configured")
     );
     let listed = apps.list(None, 10).await.expect("a list");
-    let is_sealed = |listed: &Listed| listed.as_ref().is_err_and(|corrupt| corrupt.is_sealed);
+    let is_sealed = |row: &AppRow| row.app.as_ref().is_err_and(|corrupt| corrupt.is_sealed);
     let sealed: Vec<bool> = listed.iter().map(is_sealed).collect();
     assert_eq!(
         sealed,
@@ -131,7 +131,7 @@ async fn letters_are_told_apart_although_its_table_does_not() {
             matches!(apps.remove(id).await, Err(EditError::Missing(_))),
             "{id}"
         );
-        assert!(apps.last_use(id).await.expect("an answer").is_none());
+        assert!(apps.row_of(id).await.expect("an answer").is_none());
     }
     let same = App::new("APP-1", "key-2", "secret").expect("an app");
     assert!(matches!(

@@ -119,10 +119,7 @@ impl Shared {
     pub(super) async fn delete(&self, id: &str) -> Answer {
         let row = self.row(id).await?;
         // One that is stored wrongly can be deleted too.
-        let app_id = match &row.app {
-            Ok(app) => app.id.as_str(),
-            Err(corrupt) => &corrupt.id,
-        };
+        let app_id = row.id();
         match self.database()?.apps.remove(app_id).await {
             Err(EditError::Missing(_)) => return Err(Refusal::NoApp(said(id))),
             removed => removed?,

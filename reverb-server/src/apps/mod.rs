@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reverb_core::app_store::{
-    AppChanges, AppEditor, AppStore, Changed, Changes, CorruptApp, EditError, MemoryApps,
+    AppChanges, AppEditor, AppRow, AppStore, Changed, Changes, CorruptApp, EditError, MemoryApps,
     StoreError,
 };
 use reverb_core::protocol::App;
@@ -179,8 +179,8 @@ impl Database {
             if page.is_empty() {
                 break;
             }
-            for listed in page {
-                match listed {
+            for row in page {
+                match row.app {
                     Ok(_) => return Ok(()),
                     Err(corrupt) if corrupt.is_sealed => first = first.or(Some(corrupt)),
                     Err(_) => {}
@@ -204,8 +204,8 @@ impl Database {
             if page.is_empty() {
                 break;
             }
-            for listed in page {
-                match listed {
+            for row in page {
+                match row.app {
                     Err(CorruptApp { id, reason, .. }) => {
                         tracing::error!(
                             app = id,
@@ -239,16 +239,10 @@ impl Database {
     }
 
     /// The next apps behind this id, which becomes that of the last; none at the end.
-    pub(crate) async fn page(
-        &self,
-        after: &mut Option<String>,
-    ) -> Result<Vec<Result<Arc<App>, CorruptApp>>, StoreError> {
+    pub(crate) async fn page(&self, after: &mut Option<String>) -> Result<Vec<AppRow>, StoreError> {
         let page = self.apps.list(after.as_deref(), PAGE).await?;
         if let Some(last) = page.last() {
-            *after = Some(match last {
-                Ok(app) => app.id.to_string(),
-                Err(corrupt) => corrupt.id.clone(),
-            });
+            *after = Some(last.id().to_owned());
         }
         Ok(page)
     }

@@ -92,19 +92,13 @@ impl Desk<'_> {
             let Some(last) = page.last() else {
                 return Ok(lines.finish());
             };
-            after = Some(match last {
-                Ok(app) => app.id.to_string(),
-                Err(corrupt) => corrupt.id.clone(),
-            });
-            for listed in &page {
-                let id = listed
-                    .as_ref()
-                    .map_or_else(|corrupt| corrupt.id.as_str(), |app| app.id.as_str());
+            after = Some(last.id().to_owned());
+            for row in &page {
                 lines.add(&Row {
-                    app: listed.as_deref(),
+                    app: row.app.as_deref(),
                     from: database.name.clone(),
                     is_configured: false,
-                    last_use: database.apps.last_use(id).await?.unwrap_or_default(),
+                    last_use: row.last_use,
                 });
             }
         }
@@ -156,9 +150,8 @@ impl Desk<'_> {
         let configured = self.config.apps.iter().map(|app| app.id.to_string());
         let mut known: Vec<String> = configured.take(FEW).collect();
         if let Some(database) = self.apps.database() {
-            for listed in database.apps.list(None, FEW).await? {
-                known.push(listed.map_or_else(|corrupt| corrupt.id, |app| app.id.to_string()));
-            }
+            let few = database.apps.list(None, FEW).await?;
+            known.extend(few.iter().map(|row| row.id().to_owned()));
         }
         Ok(CommandError::NoApp {
             id: id.to_owned(),

@@ -77,8 +77,8 @@ pub(super) async fn obey(config: &Config, flags: &ExportFlags) -> Result<(), Com
             if page.is_empty() {
                 break;
             }
-            for listed in page {
-                match listed {
+            for row in page {
+                match row.app {
                     Ok(app) => rows.push(app),
                     Err(corrupt) => wrong.push(corrupt.to_string().escape_debug().to_string()),
                 }

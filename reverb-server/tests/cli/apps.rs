@@ -291,3 +291,23 @@ fn an_old_secret_is_accepted_for_as_long_as_was_said() {
     assert!(shown.get("old_secret_until").is_none());
     assert_eq!(shown["secret"].as_str().map(str::len), Some(32));
 }
+
+#[test]
+fn a_list_says_when_secrets_were_used_last() {
+    let place = Place::new();
+    for id in ["1", "2"] {
+        place.succeeds(&["app", "create", "--id", id]);
+    }
+    let file = place.path("data/reverb.sqlite3");
+    let database = rusqlite::Connection::open(file).expect("a database");
+    let used = "UPDATE apps SET secret_used = 1800000000, old_secret_used = 7 WHERE id = '2'";
+    database.execute(used, ()).expect("changed");
+    let listed = place.json(&["app", "list", "--json"]);
+    assert_eq!(listed[0].get("secret_used"), None);
+    assert_eq!(
+        (&listed[1]["secret_used"], &listed[1]["old_secret_used"]),
+        (&json!(1_800_000_000), &json!(7))
+    );
+    let table = place.succeeds(&["app", "list"]);
+    assert_eq!(table.matches("2027-01-15 08:00 UTC").count(), 1, "{table}");
+}

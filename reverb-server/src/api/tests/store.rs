@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use reverb_core::app_store::{
-    AppChanges, AppEditor, AppRow, AppStore, Changes, CorruptApp, EditError, LastUse, Listed,
-    MemoryApps, SecretUse, StoreError,
+    AppChanges, AppEditor, AppRow, AppStore, Changes, CorruptApp, EditError, MemoryApps, SecretUse,
+    StoreError,
 };
 use reverb_core::protocol::App;
 
@@ -60,7 +60,7 @@ impl AppChanges for Store {
 
 #[async_trait]
 impl AppEditor for Store {
-    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<Listed>, StoreError> {
+    async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<AppRow>, StoreError> {
         self.apps.list(after, most).await
     }
 
@@ -131,9 +131,5 @@ impl AppEditor for Store {
 
     async fn record_use(&self, used: &[SecretUse]) -> Result<(), StoreError> {
         self.apps.record_use(used).await
-    }
-
-    async fn last_use(&self, id: &str) -> Result<Option<LastUse>, StoreError> {
-        self.apps.last_use(id).await
     }
 }
