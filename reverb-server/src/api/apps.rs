@@ -16,14 +16,10 @@ use super::Shared;
 use super::reply::{self, Answer, Refusal};
 use super::resource::{Resource, time};
 use super::validate::{Mistakes, Wanted, taken};
-use crate::apps::{Database, random_alphanumerics};
+use crate::apps::{ATTEMPTS, Database, PAGE, random_alphanumerics};
 use crate::command;
 use crate::worker;
 
-/// So many apps are looked at in one go.
-const PAGE: usize = 500;
-/// So often a change is tried again that somebody else was faster with.
-const ATTEMPTS: usize = 5;
 /// How long the old secret is accepted if nothing is said.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 /// What a new app has if nothing is said.
@@ -107,7 +103,11 @@ impl Shared {
         if !mistakes.is_empty() {
             return Err(Refusal::Invalid(mistakes));
         }
-        let row = self.change(id, |app| wanted.apply_to(app)).await?;
+        let apply = |app: &mut App| {
+            wanted.apply_to(app);
+            Ok(())
+        };
+        let row = self.change(id, apply).await?;
         if let Ok(app) = &row.app
             && body.contains_key("allowed_origins")
         {
@@ -120,10 +120,7 @@ impl Shared {
         let row = self.row(id).await?;
         // One that is stored wrongly can be deleted too.
         let app_id = row.id();
-        match self.database()?.apps.remove(app_id).await {
-            Err(EditError::Missing(_)) => return Err(Refusal::NoApp(said(id))),
-            removed => removed?,
-        }
+        self.database()?.apps.remove(app_id).await?;
         tracing::info!(app = app_id, "an app was deleted over the management API");
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
@@ -139,9 +136,11 @@ impl Shared {
         let now = self.clock.unix_time().as_secs();
         let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
         let secret = Secret::new(&random_alphanumerics(64)).expect("letters and digits will do");
-        let row = self
-            .change(id, |app| app.rotate_secret(secret.clone(), until))
-            .await?;
+        let rotate = |app: &mut App| {
+            app.rotate_secret(secret.clone(), until);
+            Ok(())
+        };
+        let row = self.change(id, rotate).await?;
         let rotated = Rotated {
             data: Resource::with_secret(&row),
             old_secret_until: until.and_then(time),
@@ -153,7 +152,11 @@ impl Shared {
         let mut attempt = 1;
         let row = loop {
             let key = AppKey::new(&new_key()).expect("letters and digits will do");
-            match self.change(id, |app| app.key = key.clone()).await {
+            let set = |app: &mut App| {
+                app.key = key.clone();
+                Ok(())
+            };
+            match self.change(id, set).await {
                 // It was taken: the next one will not be.
                 Err(Refusal::Invalid(_)) if attempt < ATTEMPTS => attempt += 1,
                 changed => break changed?,
@@ -206,25 +209,17 @@ impl Shared {
         app
     }
 
-    /// Changes an app as it is now; if somebody else was faster, as it is then.
-    async fn change(&self, id: &str, change: impl Fn(&mut App)) -> Result<AppRow, Refusal> {
+    /// Changes the app of this number.
+    async fn change(
+        &self,
+        id: &str,
+        change: impl Fn(&mut App) -> Result<(), Refusal>,
+    ) -> Result<AppRow, Refusal> {
         let database = self.database()?;
-        let mut attempt = 1;
-        loop {
-            let found = self.row(id).await?.app.map_err(StoreError::from)?;
-            let mut app = App::clone(&found);
-            change(&mut app);
-            self.apps.check_free(&app).await?;
-            match database.apps.save(app).await {
-                Err(EditError::Outdated { .. }) if attempt < ATTEMPTS => attempt += 1,
-                Err(EditError::Missing(_)) => return Err(Refusal::NoApp(said(id))),
-                saved => {
-                    let app = saved?;
-                    tracing::info!(app = %app.id, "an app was changed over the management API");
-                    return self.row_of(database, &app).await;
-                }
-            }
-        }
+        let find = || async { Ok(self.row(id).await?.app.map_err(StoreError::from)?) };
+        let app = self.apps.change(database, find, change).await?;
+        tracing::info!(app = %app.id, "an app was changed over the management API");
+        self.row_of(database, &app).await
     }
 
     /// Notes what another app has already, so that a caller hears of it together with all other mistakes. Who comes at the same

@@ -181,6 +181,7 @@ impl From<EditError> for Refusal {
                 let field = on_the_wire(field);
                 Self::invalid(field, unfit(field, &reason))
             }
+            EditError::Missing(id) => Self::NoApp(id),
             EditError::Outdated { .. } => Self::Busy,
             EditError::Store(error) => error.into(),
             other => {

@@ -1,5 +1,6 @@
 //! [`Apps`]: where the server's apps come from: the configuration, and beside it the database.
 
+mod change;
 mod credentials;
 mod first;
 mod key;
@@ -19,6 +20,7 @@ use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
 
+pub(crate) use self::change::ATTEMPTS;
 pub use self::credentials::{new_id, new_key, new_secret, random_alphanumerics};
 pub use self::key::KeyError;
 pub use self::open::{AppsError, exposed_key};
@@ -45,7 +47,7 @@ pub struct Database {
 }
 
 /// How many apps are looked at in one go.
-const PAGE: usize = 500;
+pub(crate) const PAGE: usize = 500;
 
 impl Apps {
     /// The apps of a configuration, and those of a database if there is one.

@@ -8,7 +8,7 @@ use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::{App, AppKey, InvalidApp, Secret};
 
 use super::{CommandError, print, values};
-use crate::apps::{Apps, Database, new_id, new_key, new_secret};
+use crate::apps::{ATTEMPTS, Apps, Database, new_id, new_key, new_secret};
 use crate::cli::{AppCommand, AppFlags};
 use crate::config::Config;
 use crate::snippets::{Address, snippets};
@@ -70,11 +70,6 @@ pub(super) struct Row<'a> {
     pub(super) last_use: LastUse,
 }
 
-/// So many apps at a time.
-const PAGE: usize = 500;
-/// So often a change is tried again that somebody else was faster with.
-const ATTEMPTS: usize = 5;
-
 impl Desk<'_> {
     async fn list(&self, json: bool) -> Result<String, CommandError> {
         let configured = self.config.apps.iter().map(|app| self.row(app));
@@ -88,11 +83,10 @@ impl Desk<'_> {
         };
         let mut after = None;
         loop {
-            let page = database.apps.list(after.as_deref(), PAGE).await?;
-            let Some(last) = page.last() else {
+            let page = database.page(&mut after).await?;
+            if page.is_empty() {
                 return Ok(lines.finish());
-            };
-            after = Some(last.id().to_owned());
+            }
             for row in &page {
                 lines.add(&Row {
                     app: row.app.as_deref(),
@@ -202,27 +196,20 @@ impl Desk<'_> {
         Ok(database.apps.create(app).await?)
     }
 
-    /// Changes an app as it is now; if somebody else was faster, as it is then.
+    /// Changes an app of the database.
     async fn change(
         &self,
         id: &str,
         change: impl Fn(&mut App) -> Result<(), CommandError>,
     ) -> Result<Arc<App>, CommandError> {
         let database = self.database_of(id).await?;
-        let mut attempt = 1;
-        loop {
-            let found = database.apps.find_by_id(id).await?;
-            let Some(found) = found else {
-                return Err(self.missing(id).await?);
-            };
-            let mut app = App::clone(&found);
-            change(&mut app)?;
-            self.apps.check_free(&app).await?;
-            match database.apps.save(app).await {
-                Err(EditError::Outdated { .. }) if attempt < ATTEMPTS => attempt += 1,
-                saved => return Ok(saved?),
+        let find = || async {
+            match database.apps.find_by_id(id).await? {
+                Some(app) => Ok(app),
+                None => Err(self.missing(id).await?),
             }
-        }
+        };
+        self.apps.change(database, find, change).await
     }
 
     async fn switch(&self, id: &str, active: bool) -> Result<String, CommandError> {
