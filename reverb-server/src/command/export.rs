@@ -150,25 +150,9 @@ fn json(apps: &[Arc<App>], with_secrets: bool) -> String {
 }
 
 /// The columns of a CSV: limits have one each.
-pub(super) fn columns(with_secrets: bool) -> Vec<String> {
-    let secrets: &[&str] = match with_secrets {
-        true => &["secret", "old_secret", "old_secret_until"],
-        false => &[],
-    };
-    let before = ["id", "key"].iter().chain(secrets).chain(&[
-        "name",
-        "description",
-        "active",
-        "allowed_origins",
-        "client_events",
-        "max_connections",
-        "subscription_count",
-        "watchlist",
-        "force_tls",
-        "activity_timeout",
-        "webhooks",
-    ]);
-    let before = before.map(|name| (*name).to_owned());
+fn columns(with_secrets: bool) -> Vec<String> {
+    let shown = |name: &&str| with_secrets || !ours::SECRETS.contains(name);
+    let before = ours::COLUMNS.into_iter().filter(shown).map(str::to_owned);
     before.chain(ours::limit_names()).collect()
 }
 
@@ -251,4 +235,28 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reverb_core::protocol::{OldSecret, Secret};
+
+    #[test]
+    fn what_is_said_of_an_app_is_the_same_in_json_in_csv_and_to_import() {
+        let mut app = App::new("1", "key", "secret").expect("an app");
+        let old = Secret::new("old").expect("a secret");
+        app.old_secret = Some(OldSecret::new(old, 4_000_000_000));
+        for with_secrets in [true, false] {
+            let json = serde_json::to_value(Exported::of(&app, with_secrets)).expect("JSON");
+            let mut said: Vec<&String> = json.as_object().expect("an object").keys().collect();
+            let limits = json["limits"].as_object().expect("an object").keys();
+            said.retain(|name| *name != "limits");
+            said.extend(limits);
+            said.sort_unstable();
+            let mut columns = columns(with_secrets);
+            columns.sort_unstable();
+            assert_eq!(said, columns.iter().collect::<Vec<_>>());
+        }
+    }
 }

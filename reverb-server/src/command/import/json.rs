@@ -132,7 +132,7 @@ impl<'a> Json<'a> {
             Ok(Kind::Reverb)
         } else if say(&super::soketi::TELLING) {
             Ok(Kind::Soketi)
-        } else if say(&super::ours::TELLING) {
+        } else if say(&super::ours::telling()) {
             Ok(Kind::Json)
         } else if top.contains_key("apps") || !apps.is_empty() {
             Err(Unknown::Ambiguous(&[Kind::Json, Kind::Soketi]))
