@@ -52,7 +52,11 @@ impl Php {
     }
 
     pub(crate) async fn with(secret: &str) -> Self {
-        let url = support::database().await;
+        Self::at(support::database().await, secret).await
+    }
+
+    /// In this database, which is empty.
+    pub(crate) async fn at(url: String, secret: &str) -> Self {
         let mut conn = support::connect(&url).await;
         let table = TABLE.replace("SECRET", secret);
         conn.query_drop(table).await.expect("a table");

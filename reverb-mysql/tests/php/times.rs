@@ -4,7 +4,7 @@ use mysql_async::prelude::Queryable;
 use reverb_core::app_store::AppEditor;
 use reverb_core::protocol::App;
 
-use crate::product::{Php, TABLE, find, laravel};
+use crate::product::{Php, find, laravel};
 use crate::support;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,16 +51,7 @@ async fn in_the_hour_that_summer_time_leaves_out_apps_can_be_saved() {
 async fn a_server_in_another_time_zone_reads_and_writes_the_same_times() {
     let server = tokio::task::spawn_blocking(|| support::start(&["--default-time-zone=+05:30"]));
     let server = server.await.expect("a server");
-    let mut conn = support::connect(&server).await;
-    conn.query_drop("CREATE DATABASE php CHARACTER SET utf8mb4")
-        .await
-        .expect("made");
-    let url = format!("{server}/php");
-    let mut conn = support::connect(&url).await;
-    conn.query_drop(TABLE.replace("SECRET", "text"))
-        .await
-        .expect("a table");
-    let mut php = Php { conn, url };
+    let mut php = Php::at(support::database_of(&server).await, "text").await;
     php.app(1, "plain").await;
     let apps = php.apps(laravel()).await;
     let row = apps

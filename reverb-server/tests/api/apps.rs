@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, TOKEN};
+use crate::desk::{Desk, Store, TOKEN, with_each_store};
 use crate::place::Place;
 
 const APPS: &str = "/api/reverb-apps";
@@ -10,6 +10,14 @@ const APPS: &str = "/api/reverb-apps";
 fn path(app: &Value) -> String {
     format!("{APPS}/{}", app["id"])
 }
+
+with_each_store!(
+    a_name_is_enough_for_a_new_app,
+    what_is_given_is_kept,
+    the_list_has_all_apps_by_number_or_some_of_them,
+    an_app_is_changed_bit_by_bit,
+    secrets_and_keys_are_rotated,
+);
 
 #[test]
 fn who_shows_no_token_or_another_is_refused_before_anything_else() {
@@ -80,9 +88,8 @@ fn a_server_without_a_token_says_so() {
     assert!(told.contains("API_TOKEN is short") && !(told + shown).contains("s3cret"));
 }
 
-#[test]
-fn a_name_is_enough_for_a_new_app() {
-    let desk = Desk::new();
+fn a_name_is_enough_for_a_new_app(store: Store) {
+    let desk = store.desk();
     let reply = desk.post(APPS, json!({"name": " My app "}));
     let app = &reply.ok(201)["data"];
     let text = |field: &str| app[field].as_str().expect("text").to_owned();
@@ -125,9 +132,8 @@ fn a_name_is_enough_for_a_new_app() {
     assert_eq!(shown.ok(200)["data"], without);
 }
 
-#[test]
-fn what_is_given_is_kept() {
-    let desk = Desk::new();
+fn what_is_given_is_kept(store: Store) {
+    let desk = store.desk();
     let given = json!({
         "name": "Laden 🏪", "app_id": "my-app_01", "app_key": "my-key_01", "app_secret": "my-secret_0123456",
         "description": "Text", "is_active": "0", "max_connections": "250",
@@ -163,9 +169,8 @@ fn what_is_given_is_kept() {
     );
 }
 
-#[test]
-fn the_list_has_all_apps_by_number_or_some_of_them() {
-    let desk = Desk::new();
+fn the_list_has_all_apps_by_number_or_some_of_them(store: Store) {
+    let desk = store.desk();
     let first = desk.get(APPS).ok(200)["data"]
         .as_array()
         .expect("a list")
@@ -202,9 +207,8 @@ fn the_list_has_all_apps_by_number_or_some_of_them() {
     assert_eq!(names(""), ",A,M");
 }
 
-#[test]
-fn an_app_is_changed_bit_by_bit() {
-    let desk = Desk::new();
+fn an_app_is_changed_bit_by_bit(store: Store) {
+    let desk = store.desk();
     let app = desk.made(json!({"description": "Text", "allowed_origins": ["a.test"], "settings": {"limits": {"batch_size": 3}}}));
     let path = path(&app);
     let mut expected = app.clone();
@@ -277,9 +281,8 @@ fn an_app_is_changed_bit_by_bit() {
     assert_eq!(desk.get(&path).ok(200)["data"], expected);
 }
 
-#[test]
-fn secrets_and_keys_are_rotated() {
-    let desk = Desk::new();
+fn secrets_and_keys_are_rotated(store: Store) {
+    let desk = store.desk();
     let app = desk.made(json!({"app_key": "first-key"}));
     let path = path(&app);
     let rotated = desk.call("POST", &format!("{path}/rotate-secret"), Value::Null);

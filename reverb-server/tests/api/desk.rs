@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::place::{Place, Server};
+use crate::support;
 
 pub(crate) const TOKEN: &str = "a-token-that-is-long-enough";
 
@@ -18,6 +19,43 @@ pub(crate) struct Desk {
     document: Value,
     calls: AtomicU32,
 }
+
+/// Where the apps are.
+#[derive(Clone, Copy)]
+pub(crate) enum Store {
+    File,
+    MariaDb,
+}
+
+impl Store {
+    pub(crate) fn desk(self) -> Desk {
+        self.configured("")
+    }
+
+    pub(crate) fn configured(self, more: &str) -> Desk {
+        match self {
+            Self::File => Desk::configured(more),
+            Self::MariaDb => {
+                let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+                let url = runtime.block_on(support::database());
+                Desk::with(&format!("REVERB_DATABASE_URL={url}\n"), more)
+            }
+        }
+    }
+}
+
+/// Makes two tests of each of these functions, one for each [`Store`].
+macro_rules! with_each_store {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_file {
+            $(#[test] fn $test() { super::$test(crate::desk::Store::File); })+
+        }
+        mod in_mariadb {
+            $(#[test] fn $test() { super::$test(crate::desk::Store::MariaDb); })+
+        }
+    };
+}
+pub(crate) use with_each_store;
 
 /// What was answered.
 pub(crate) struct Reply {
@@ -34,8 +72,13 @@ impl Desk {
     }
 
     pub(crate) fn configured(more: &str) -> Self {
+        Self::with("", more)
+    }
+
+    /// The same with these lines in its `.env`.
+    pub(crate) fn with(env: &str, more: &str) -> Self {
         let place = Place::new();
-        place.write(".env", &format!("API_TOKEN={TOKEN}\n"));
+        place.write(".env", &format!("API_TOKEN={TOKEN}\n{env}"));
         let toml = format!("trusted_proxies = [\"127.0.0.1\"]\n{more}");
         place.write("reverb.toml", &toml);
         let server = place.start(&["--config", "reverb.toml", "--data-dir", "data"]);

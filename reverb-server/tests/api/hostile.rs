@@ -6,13 +6,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, Reply, TOKEN};
+use crate::desk::{Desk, Reply, Store, TOKEN, with_each_store};
 
 const APPS: &str = "/api/reverb-apps";
 
 fn bearer() -> String {
     format!("Authorization: Bearer {TOKEN}\r\n")
 }
+
+with_each_store!(
+    values_of_the_wrong_kind_are_told_and_break_nothing,
+    every_plane_of_unicode_may_stand_in_a_name,
+    paths_that_are_nearly_right_are_told_apart,
+);
 
 #[test]
 fn a_body_that_is_no_json_object_is_refused() {
@@ -54,9 +60,8 @@ fn a_body_that_is_no_json_object_is_refused() {
     desk.send("POST", APPS, &compressed, b"{}").ok(415);
 }
 
-#[test]
-fn values_of_the_wrong_kind_are_told_and_break_nothing() {
-    let desk = Desk::new();
+fn values_of_the_wrong_kind_are_told_and_break_nothing(store: Store) {
+    let desk = store.desk();
     let app = desk.made(json!({}));
     let path = format!("{APPS}/{}", app["id"]);
     let huge: Value = serde_json::from_str("123456789012345678901234567890").expect("a number");
@@ -104,9 +109,8 @@ fn values_of_the_wrong_kind_are_told_and_break_nothing() {
     assert_eq!(desk.get(&path).ok(200)["data"], without);
 }
 
-#[test]
-fn every_plane_of_unicode_may_stand_in_a_name() {
-    let desk = Desk::new();
+fn every_plane_of_unicode_may_stand_in_a_name(store: Store) {
+    let desk = store.desk();
     let planes = (0..=16u32).filter_map(|plane| char::from_u32((plane << 16) + 0x1041));
     let name: String = planes
         .chain(['\u{1}', '\u{7f}', '\u{202e}', '"', '\\', '\u{2028}', 'x'])
@@ -163,9 +167,8 @@ fn a_body_is_bounded_in_size_and_time() {
     Reply::read(slow).says(408, "The body took too long.");
 }
 
-#[test]
-fn paths_that_are_nearly_right_are_told_apart() {
-    let desk = Desk::new();
+fn paths_that_are_nearly_right_are_told_apart(store: Store) {
+    let desk = store.desk();
     for id in [
         "0",
         "-1",

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, TOKEN};
+use crate::desk::{Desk, Store, TOKEN, with_each_store};
 use crate::place::{Client, Server};
 
 const APPS: &str = "/api/reverb-apps";
 
-#[test]
-fn an_app_lives_as_the_api_says() {
-    let desk = Desk::new();
+with_each_store!(
+    an_app_lives_as_the_api_says,
+    the_old_secret_works_beside_the_new_one,
+);
+
+fn an_app_lives_as_the_api_says(store: Store) {
+    let desk = store.desk();
     let app = desk.made(json!({"app_key": "live-key", "allowed_origins": ["a.shop.test"]}));
     let path = format!("{APPS}/{}", app["id"]);
     let neighbour_app = desk.made(json!({"app_key": "neighbour-key", "allowed_origins": ["*"]}));
@@ -53,9 +57,8 @@ fn an_app_lives_as_the_api_says() {
     assert!(neighbour.is_connected());
 }
 
-#[test]
-fn the_old_secret_works_beside_the_new_one() {
-    let desk = Desk::new();
+fn the_old_secret_works_beside_the_new_one(store: Store) {
+    let desk = store.desk();
     let app = desk.made(json!({"app_id": "rotated-app", "app_key": "rotated-key"}));
     let path = format!("{APPS}/{}/rotate-secret", app["id"]);
     let old = app["app_secret"].as_str().expect("text").to_owned();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::desk::{Store, with_each_store};
 
 const APPS: &str = "/api/reverb-apps";
 
@@ -10,9 +10,15 @@ fn path(app: &Value) -> String {
     format!("{APPS}/{}", app["id"])
 }
 
-#[test]
-fn mistakes_are_told_by_field() {
-    let desk = Desk::new();
+with_each_store!(
+    mistakes_are_told_by_field,
+    what_the_file_has_is_taken_and_not_shown,
+    two_who_make_the_same_app_at_once_make_one,
+    changes_at_the_same_time_are_all_made,
+);
+
+fn mistakes_are_told_by_field(store: Store) {
+    let desk = store.desk();
     desk.post(APPS, json!({}))
         .says(422, "The name field is required.");
     desk.call("POST", APPS, Value::Null)
@@ -77,9 +83,8 @@ fn mistakes_are_told_by_field() {
     .ok(200);
 }
 
-#[test]
-fn what_the_file_has_is_taken_and_not_shown() {
-    let desk = Desk::configured(
+fn what_the_file_has_is_taken_and_not_shown(store: Store) {
+    let desk = store.configured(
         "[[apps]]\nid = \"from-the-file\"\nkey = \"key-of-the-file\"\nsecret = \"s\"\n",
     );
     assert_eq!(desk.get(APPS).ok(200)["data"], json!([]));
@@ -89,9 +94,8 @@ fn what_the_file_has_is_taken_and_not_shown() {
     reply.says(422, "The app key has already been taken.");
 }
 
-#[test]
-fn two_who_make_the_same_app_at_once_make_one() {
-    let desk = Desk::new();
+fn two_who_make_the_same_app_at_once_make_one(store: Store) {
+    let desk = store.desk();
     for n in 0..5 {
         let made = std::thread::scope(|scope| {
             let make = || {
@@ -117,9 +121,8 @@ fn two_who_make_the_same_app_at_once_make_one() {
     }
 }
 
-#[test]
-fn changes_at_the_same_time_are_all_made() {
-    let desk = Desk::new();
+fn changes_at_the_same_time_are_all_made(store: Store) {
+    let desk = store.desk();
     let path = path(&desk.made(json!({})));
     std::thread::scope(|scope| {
         scope.spawn(|| desk.patch(&path, json!({"name": "Store"})).ok(200)["data"].clone());
