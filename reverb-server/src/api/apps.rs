@@ -16,7 +16,7 @@ use super::Shared;
 use super::reply::{self, Answer, Refusal};
 use super::resource::{Resource, time};
 use super::validate::{Mistakes, Wanted, taken};
-use crate::apps::{ATTEMPTS, Database, PAGE, random_alphanumerics};
+use crate::apps::{self, ATTEMPTS, Database, PAGE, random_alphanumerics};
 use crate::command;
 use crate::worker;
 
@@ -132,18 +132,23 @@ impl Shared {
             data: Resource<'a>,
             old_secret_until: Option<String>,
         }
-        let overlap = overlap(&object(body)?)?;
+        let body = object(body)?;
+        let (overlap, force) = (overlap(&body)?, force(&body)?);
         let now = self.clock.unix_time().as_secs();
-        let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
         let secret = Secret::new(&random_alphanumerics(64)).expect("letters and digits will do");
         let rotate = |app: &mut App| {
-            app.rotate_secret(secret.clone(), until);
-            Ok(())
+            let rotated = apps::rotate(app, secret.clone(), overlap, now, force);
+            rotated.map_err(|still| Refusal::StillOverlaps(still.until))
         };
         let row = self.change(id, rotate).await?;
+        let old = row
+            .app
+            .as_ref()
+            .ok()
+            .and_then(|app| app.old_secret.as_ref());
         let rotated = Rotated {
+            old_secret_until: old.and_then(|old| time(old.until)),
             data: Resource::with_secret(&row),
-            old_secret_until: until.and_then(time),
         };
         Ok(reply::json(StatusCode::OK, &rotated))
     }
@@ -324,6 +329,18 @@ fn overlap(body: &Map<String, Value>) -> Result<Duration, Refusal> {
         let message = "The overlap field must be a number of seconds, or a time such as 30m, 24h or 7d, of at most 366d.";
         Refusal::invalid("overlap", message)
     })
+}
+
+/// Whether it is to be done although an older secret is still accepted.
+fn force(body: &Map<String, Value>) -> Result<bool, Refusal> {
+    match body.get("force") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(force)) => Ok(*force),
+        Some(_) => {
+            let message = "The force field must be true or false.";
+            Err(Refusal::invalid("force", message))
+        }
+    }
 }
 
 /// The number of an app, written as numbers are.

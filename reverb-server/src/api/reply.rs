@@ -10,6 +10,7 @@ use reverb_core::http::Body;
 use reverb_core::queue::QueueError;
 use serde::Serialize;
 
+use super::resource::time;
 use super::throttle::{Exhausted, Left};
 use super::validate::{Mistakes, taken, unfit};
 
@@ -47,6 +48,8 @@ pub(super) enum Refusal {
     Corrupt,
     /// Others change the app all the time.
     Busy,
+    /// The app has an older secret still, until this second since 1970.
+    StillOverlaps(u64),
     /// The store does not answer.
     Unavailable,
     /// There is nothing that apps could be kept in.
@@ -66,7 +69,7 @@ impl Refusal {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Request(status, _) => *status,
-            Self::Corrupt | Self::Busy => StatusCode::CONFLICT,
+            Self::Corrupt | Self::Busy | Self::StillOverlaps(_) => StatusCode::CONFLICT,
             Self::Unavailable | Self::NoDatabase => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -95,6 +98,11 @@ impl Refusal {
                     .to_owned()
             }
             Self::Busy => "The app is being changed by others. Try again.".to_owned(),
+            Self::StillOverlaps(until) => format!(
+                "The app has two secrets already, the older one until {}. Rotating again would end that one now; \
+                 \"force\": true in the body does it all the same.",
+                time(*until).unwrap_or_else(|| "further notice".to_owned())
+            ),
             Self::Unavailable => {
                 "The app store does not answer at the moment. Try again.".to_owned()
             }

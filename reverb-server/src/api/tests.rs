@@ -292,3 +292,20 @@ async fn what_the_configuration_has_is_taken() {
         json!({"app_key": ["The app key has already been taken."]})
     );
 }
+
+#[tokio::test]
+async fn a_secret_is_rotated_again_once_the_older_one_has_ended() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    let rotate = async || {
+        let body = json!({"overlap": "30m"});
+        let line = "POST /api/reverb-apps/1/rotate-secret";
+        desk.call(line, body).await.status
+    };
+    assert_eq!((rotate().await, rotate().await), (200, 409));
+    desk.clock.advance(Duration::from_secs(30 * 60 - 1));
+    assert_eq!(rotate().await, 409);
+    desk.clock.advance(Duration::from_secs(1));
+    assert_eq!((rotate().await, rotate().await), (200, 409));
+}

@@ -1,9 +1,10 @@
-//! Changing an app of the database while others do.
+//! Changing an app of the database while others do, and giving it another secret.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reverb_core::app_store::{EditError, StoreError};
-use reverb_core::protocol::App;
+use reverb_core::protocol::{App, Secret};
 
 use super::{Apps, Database};
 
@@ -33,4 +34,30 @@ impl Apps {
             }
         }
     }
+}
+
+/// An app has an older secret still, until this second since 1970.
+#[derive(Debug)]
+pub(crate) struct StillOverlaps {
+    pub(crate) until: u64,
+}
+
+/// Gives an app another secret; the one that it has is accepted for so long from now.
+///
+/// Whoever repeats a rotation, not knowing whether it was done, would end the secret that backends have: while there is an
+/// older one it is refused, unless `force` is said.
+pub(crate) fn rotate(
+    app: &mut App,
+    secret: Secret,
+    overlap: Duration,
+    now: u64,
+    force: bool,
+) -> Result<(), StillOverlaps> {
+    let older = app.old_secret.as_ref().filter(|old| old.until > now);
+    if let Some(old) = older.filter(|_| !force) {
+        return Err(StillOverlaps { until: old.until });
+    }
+    let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
+    app.rotate_secret(secret, until);
+    Ok(())
 }

@@ -20,7 +20,7 @@ use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
 
-pub(crate) use self::change::ATTEMPTS;
+pub(crate) use self::change::{ATTEMPTS, rotate};
 pub use self::credentials::{new_id, new_key, new_secret, random_alphanumerics};
 pub use self::key::KeyError;
 pub use self::open::{AppsError, exposed_key};

@@ -8,7 +8,7 @@ use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::{App, AppKey, InvalidApp, Secret};
 
 use super::{CommandError, print, values};
-use crate::apps::{ATTEMPTS, Apps, Database, new_id, new_key, new_secret};
+use crate::apps::{self, ATTEMPTS, Apps, Database, new_id, new_key, new_secret};
 use crate::cli::{AppCommand, AppFlags};
 use crate::config::Config;
 use crate::snippets::{Address, snippets};
@@ -267,20 +267,11 @@ fn set(app: &mut App, flags: &AppFlags) {
 fn rotate(app: &mut App, secret: &str, overlap: Duration, force: bool) -> Result<(), CommandError> {
     let secret = Secret::new(secret).map_err(credential)?;
     let now = SystemClock.unix_time().as_secs();
-    // Whoever repeats a rotation, not knowing whether it was done, would end the secret that backends have.
-    if let Some(old) = app
-        .old_secret
-        .as_ref()
-        .filter(|old| old.until > now && !force)
-    {
-        return Err(CommandError::StillOverlaps {
-            id: app.id.to_string(),
-            until: print::time(old.until),
-        });
-    }
-    let until = (overlap > Duration::ZERO).then(|| now.saturating_add(overlap.as_secs()));
-    app.rotate_secret(secret, until);
-    Ok(())
+    let rotated = apps::rotate(app, secret, overlap, now, force);
+    rotated.map_err(|still| CommandError::StillOverlaps {
+        id: app.id.to_string(),
+        until: print::time(still.until),
+    })
 }
 
 fn rotated(app: &App, secret: &str) -> String {

@@ -291,20 +291,41 @@ fn secrets_and_keys_are_rotated(store: Store) {
         .expect("text")
         .to_owned();
     assert!(secret.len() == 64 && Some(secret.as_str()) != app["app_secret"].as_str());
-    assert!(rotated.body["old_secret_until"].is_string());
+    let until = rotated.body["old_secret_until"].as_str().expect("a time");
+    // Who repeats it does not end what backends have.
+    for again in [
+        json!(null),
+        json!({"overlap": "0"}),
+        json!({"force": false}),
+        json!({"force": null}),
+    ] {
+        let message = format!(
+            "The app has two secrets already, the older one until {until}. Rotating again would end that one now; \
+             \"force\": true in the body does it all the same."
+        );
+        desk.post(&format!("{path}/rotate-secret"), again)
+            .says(409, &message);
+    }
+    let id = app["app_id"].as_str().expect("an id");
+    let kept = desk.place.json(&["app", "show", id, "--json"]);
+    assert_eq!(kept["secret"], json!(secret));
     for overlap in [json!("0"), json!(0)] {
         let reply = desk.post(
             &format!("{path}/rotate-secret"),
-            json!({"overlap": overlap}),
+            json!({"overlap": overlap, "force": true}),
         );
         assert_eq!(reply.ok(200)["old_secret_until"], Value::Null);
     }
     for overlap in [json!("7d"), json!(3600), json!(31_622_400), json!(null)] {
         let reply = desk.post(
             &format!("{path}/rotate-secret"),
-            json!({"overlap": overlap}),
+            json!({"overlap": overlap, "force": true}),
         );
         assert!(reply.ok(200)["old_secret_until"].is_string());
+    }
+    for wrong in [json!("true"), json!(1), json!([])] {
+        let reply = desk.post(&format!("{path}/rotate-secret"), json!({"force": wrong}));
+        reply.says(422, "The force field must be true or false.");
     }
     for wrong in [
         json!("7w"),

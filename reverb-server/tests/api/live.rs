@@ -62,8 +62,8 @@ fn the_old_secret_works_beside_the_new_one(store: Store) {
     let app = desk.made(json!({"app_id": "rotated-app", "app_key": "rotated-key"}));
     let path = format!("{APPS}/{}/rotate-secret", app["id"]);
     let old = app["app_secret"].as_str().expect("text").to_owned();
-    let rotate = |overlap: &str| {
-        let reply = desk.post(&path, json!({"overlap": overlap}));
+    let rotate = |overlap: &str, force: bool| {
+        let reply = desk.post(&path, json!({"overlap": overlap, "force": force}));
         reply.ok(200)["data"]["app_secret"]
             .as_str()
             .expect("text")
@@ -71,10 +71,11 @@ fn the_old_secret_works_beside_the_new_one(store: Store) {
     };
     let soon_is = |secret: &str, status| soon(|| (channels(&desk, secret) == status).then_some(()));
     soon_is(&old, 200);
-    let new = rotate("24h");
+    let new = rotate("24h", false);
     soon_is(&new, 200);
-    assert_eq!(channels(&desk, &old), 200);
-    let newest = rotate("0");
+    desk.post(&path, Value::Null).ok(409);
+    assert_eq!((channels(&desk, &new), channels(&desk, &old)), (200, 200));
+    let newest = rotate("0", true);
     soon_is(&newest, 200);
     assert_eq!((channels(&desk, &new), channels(&desk, &old)), (401, 401));
 }
