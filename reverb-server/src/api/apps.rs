@@ -93,8 +93,11 @@ impl Shared {
     }
 
     pub(super) async fn update(&self, id: &str, body: &[u8]) -> Answer {
-        let body = object(body)?;
+        let mut body = object(body)?;
         let row = self.row(id).await?;
+        // What is as it is shown may be sent back, though it was made elsewhere by other rules.
+        let shown_now = serde_json::to_value(Resource::of(&row)).expect("an app is JSON");
+        body.retain(|field, value| shown_now.get(field) != Some(value));
         let found = row.app.map_err(StoreError::from)?;
         let database = self.database()?;
         let (wanted, mut mistakes) = Wanted::read(&body, false);

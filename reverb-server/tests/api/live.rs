@@ -119,6 +119,39 @@ fn a_restart_reaches_every_server_and_drops_nobody() {
     }
 }
 
+#[test]
+fn what_is_shown_can_be_sent_back_by_whatever_rules_it_was_made() {
+    let desk = Desk::new();
+    let create = [
+        "app",
+        "create",
+        "--id",
+        "7",
+        "--key",
+        "k",
+        "--allowed-origin",
+        "*.shop.test",
+    ];
+    desk.place
+        .succeeds(&[&create[..], &["--data-dir", "data"]].concat());
+    let listed = desk.get(APPS).ok(200)["data"].clone();
+    let apps = listed.as_array().expect("a list").iter();
+    let mut app = apps
+        .clone()
+        .find(|app| app["app_id"] == "7")
+        .expect("listed")
+        .clone();
+    app["name"] = "Shop".into();
+    let path = format!("{APPS}/{}", app["id"]);
+    assert_eq!(
+        desk.patch(&path, app.clone()).ok(200)["data"]["name"],
+        "Shop"
+    );
+    app["allowed_origins"] = json!(["*.shop.test", "*.other.test"]);
+    let refused = desk.patch(&path, app);
+    assert!(refused.ok(422)["errors"]["allowed_origins.0"].is_array());
+}
+
 /// Knocks until this is heard: a change is in force within a second.
 fn hears_soon(desk: &Desk, key: &str, text: &str) -> Client {
     let mut client = soon(|| {
