@@ -22,6 +22,7 @@
 //! - [`queue`] is the back door: jobs that are done once, by one worker. The hub neither needs it nor knows of it.
 //! - `wire` reads what stands on the wire: HTTP heads, the handshake, WebSocket frames.
 //! - [`session`] is one connection's rules. It decides and never waits: no clock, no lock, no runtime.
+//! - [`ledger`] says of a database's tables which steps bring them up to date; adapters take those.
 //! - [`protocol`] is everything that can be said, read from borrowed text and written once as finished frames.
 //!
 //! Follow one event: a request comes in by `hub::door` (a plain signed publish, read by the shard that holds the
@@ -56,6 +57,7 @@
 //!   protocol: [`protocol`] and [`session`], which need no runtime.
 //! - `contract`: what adapters promise, as tests that an adapter's own tests run.
 
+pub mod ledger;
 pub mod protocol;
 pub mod session;
 

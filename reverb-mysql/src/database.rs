@@ -7,6 +7,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts, UrlError};
 use reverb_core::app_store::{Keyring, StoreError};
+use reverb_core::ledger::{Ledger, LedgerError};
 
 use crate::secrets::Secrets;
 use crate::{MySqlApps, MySqlQueue, migrate, queue};
@@ -30,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long it is waited for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long anybody waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl MySql {
     /// Connects, and brings our tables up to date. The database itself must be there.
@@ -45,7 +46,7 @@ impl MySql {
         let database = Self::connect(url)?;
         let migrated = tokio::time::timeout(migrate::PATIENCE, async {
             let mut conn = database.conn().await?;
-            migrate::migrate(&mut conn).await
+            migrate::migrate(&mut conn, &migrate::OURS).await
         });
         migrated.await.map_err(|_| OpenError::TooSlow)??;
         Ok(database)
@@ -93,15 +94,20 @@ impl MySql {
         })
     }
 
-    /// The steps that [`Self::open`] would take to bring this database up to date. Nothing is changed.
+    /// The steps that [`Self::open`], and [`Self::migrate`] with each of these ledgers, would take to bring this database up to
+    /// date. Nothing is changed.
     ///
     /// # Errors
     /// As for [`Self::open`].
-    pub async fn pending(url: &str) -> Result<Vec<&'static str>, OpenError> {
+    pub async fn pending(url: &str, others: &[Ledger]) -> Result<Vec<&'static str>, OpenError> {
         let database = Self::connect(url)?;
         let pending = tokio::time::timeout(migrate::PATIENCE, async {
             let mut conn = database.conn().await?;
-            migrate::pending(&mut conn).await
+            let mut pending = Vec::new();
+            for ledger in std::iter::once(&migrate::OURS).chain(others) {
+                pending.extend(ledger.missing(migrate::taken(&mut conn, ledger).await?));
+            }
+            Ok(pending)
         });
         pending.await.map_err(|_| OpenError::TooSlow)?
     }
@@ -266,8 +272,7 @@ fn decoded(text: &str) -> String {
 pub(crate) async fn patiently<T>(
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
-    let done = tokio::time::timeout(PATIENCE, work).await;
-    done.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late)).into()))
+    MySql::patiently(work).await
 }
 
 /// Why something has not happened.
@@ -336,24 +341,9 @@ pub enum OpenError {
     /// Somebody else changes its tables, or it is overloaded.
     #[error("the database has not got ready within a minute")]
     TooSlow,
-    /// A newer version has changed its tables.
-    #[error(
-        "a newer version of reverb has changed the database ({name}, the version here knows {known} steps): use that one, or a backup from before"
-    )]
-    Newer {
-        /// The first step that is not known here.
-        name: String,
-        /// How many are.
-        known: usize,
-    },
-    /// A step of its making was another one than here.
-    #[error(
-        "the database was made by another build of reverb: its step {name} is not the one here"
-    )]
-    Different {
-        /// Which.
-        name: String,
-    },
+    /// Its tables are not those of this version.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
 impl From<Failed> for OpenError {

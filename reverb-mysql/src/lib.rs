@@ -33,6 +33,10 @@
 //! it, stands in tables of our own, which begin with `rp_`. Both may be in use at the same time: every edit that
 //! the PHP panel makes, or somebody with SQL, is found by a hash over each row.
 //!
+//! # Tables of your own
+//! [`MySql::migrate`] makes tables in the same database, and [`MySql::connection`] is the door to them, with [`mysql_async`] as it
+//! is used here.
+//!
 //! # When the database is away
 //! Each node has up to eight connections for apps and eight more for the queue. Nobody waits longer than two seconds for one
 //! of them, and five for an answer: after that a store or a queue is `Unavailable`. Connections are made anew by themselves.
@@ -42,6 +46,7 @@
 mod adopt;
 mod apps;
 mod database;
+mod doors;
 mod foreign;
 mod kept;
 mod laravel;
@@ -56,6 +61,7 @@ pub use apps::{EnforceMaxConnections, MySqlApps};
 pub use database::{MySql, OpenError};
 pub use foreign::{ForeignRow, read_table};
 pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
+pub use mysql_async;
 pub use queue::MySqlQueue;
 pub use secrets::Secrets;
 pub use users::{MySqlUsers, User};

@@ -1,97 +1,86 @@
-//! Bringing our tables up to what this version needs, forwards only.
+//! Bringing tables up to what a version needs, forwards only.
 //!
 //! MySQL commits with every change of a table, so that a step may be interrupted in the middle: each of its statements can be
-//! run again. A named lock lets one node at a time take steps; each is noted with a checksum in `rp_migrations`. Tables of
-//! the PHP product are made where they are missing, and otherwise left as they are.
+//! run again. A named lock lets one node at a time take steps; each is noted with a checksum in the table of its [`Ledger`],
+//! ours in `rp_migrations`. Tables of the PHP product are made where they are missing, and otherwise left as they are.
 
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use sha2::{Digest, Sha256};
+use reverb_core::ledger::{Ledger, Step};
 
 use crate::OpenError;
 
-/// Every step there ever was, in order.
-const STEPS: [Step; 2] = [
-    Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
-    Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
-];
+/// Every step of our own there ever was.
+pub(crate) const OURS: Ledger = Ledger::new(
+    "rp_migrations",
+    &[
+        Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
+        Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
+    ],
+);
 
 /// How long the whole may take, waiting for others included.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it is waited for another node, in seconds.
 const LOCK: u32 = 50;
 
-struct Step {
-    name: &'static str,
-    sql: &'static str,
-}
-
-impl Step {
-    const fn new(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sql }
-    }
-
-    fn checksum(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.sql))
-    }
-
-    /// The statements in it: each ends with a semicolon at the end of a line.
-    fn statements(&self) -> impl Iterator<Item = &'static str> {
-        let statements = self.sql.split(";\n").map(str::trim);
-        statements.filter(|statement| !statement.is_empty())
-    }
-}
-
-/// The names of the steps that are missing.
-pub(crate) async fn pending(conn: &mut Conn) -> Result<Vec<&'static str>, OpenError> {
-    let done = match is_noted(conn).await? {
-        true => check(conn).await?,
-        false => 0,
-    };
-    Ok(STEPS.iter().skip(done).map(|step| step.name).collect())
-}
-
 /// Takes the steps that are missing.
-pub(crate) async fn migrate(conn: &mut Conn) -> Result<(), OpenError> {
+pub(crate) async fn migrate(conn: &mut Conn, ledger: &Ledger) -> Result<(), OpenError> {
     // A node that has nothing to do waits for nobody, and needs no right to change tables.
-    if is_noted(conn).await? && check(conn).await? == STEPS.len() {
+    if taken(conn, ledger).await? == ledger.steps().len() {
         return Ok(());
     }
-    let lock = "SELECT GET_LOCK(CONCAT(DATABASE(), '.rp_migrations'), ?)";
-    let is_locked: Option<Option<u8>> = conn.exec_first(lock, (LOCK,)).await?;
+    // A hash: a lock's name has at most 64 characters.
+    let lock = "SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), ?)";
+    let is_locked: Option<Option<u8>> = conn.exec_first(lock, (ledger.table(), LOCK)).await?;
     if is_locked.flatten() != Some(1) {
         return Err(OpenError::TooSlow);
     }
-    let taken = take_steps(conn).await;
-    let unlock = "SELECT RELEASE_LOCK(CONCAT(DATABASE(), '.rp_migrations'))";
-    let unlocked: Result<Option<Option<u8>>, _> = conn.query_first(unlock).await;
-    taken?;
+    let done = take_steps(conn, ledger).await;
+    let unlock = "SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), '.', ?)))";
+    let unlocked: Result<Option<Option<u8>>, _> = conn.exec_first(unlock, (ledger.table(),)).await;
+    done?;
     unlocked?;
     Ok(())
 }
 
-async fn take_steps(conn: &mut Conn) -> Result<(), OpenError> {
-    conn.query_drop(
-        "CREATE TABLE IF NOT EXISTS rp_migrations (
+async fn take_steps(conn: &mut Conn, ledger: &Ledger) -> Result<(), OpenError> {
+    let table = ledger.table();
+    let make = format!(
+        "CREATE TABLE IF NOT EXISTS {table} (
              number   INT UNSIGNED NOT NULL PRIMARY KEY,
              name     VARCHAR(255) NOT NULL,
              checksum CHAR(64) NOT NULL,
              at       DATETIME NOT NULL
-         ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4",
-    )
-    .await?;
-    for (n, step) in STEPS.iter().enumerate().skip(check(conn).await?) {
+         ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4"
+    );
+    conn.query_drop(make).await?;
+    let taken = taken(conn, ledger).await?;
+    for (n, step) in ledger.steps().iter().enumerate().skip(taken) {
         for statement in step.statements() {
             conn.query_drop(statement).await?;
         }
-        let note = "INSERT INTO rp_migrations VALUES (?, ?, ?, UTC_TIMESTAMP())";
-        conn.exec_drop(note, (n + 1, step.name, step.checksum()))
+        let note = format!("INSERT INTO {table} VALUES (?, ?, ?, UTC_TIMESTAMP())");
+        conn.exec_drop(note, (n + 1, step.name(), step.checksum()))
             .await?;
     }
     Ok(())
+}
+
+/// How many steps were taken. Refuses what a newer version has been at.
+pub(crate) async fn taken(conn: &mut Conn, ledger: &Ledger) -> Result<usize, OpenError> {
+    const NO_SUCH_TABLE: u16 = 1146;
+    let sql = format!(
+        "SELECT name, checksum FROM {} ORDER BY number",
+        ledger.table()
+    );
+    match conn.query(sql).await {
+        Ok(noted) => Ok(ledger.check(&noted)?),
+        Err(mysql_async::Error::Server(error)) if error.code == NO_SUCH_TABLE => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How many characters fit into the column of secrets.
@@ -113,34 +102,6 @@ pub(crate) async fn widen_secrets(conn: &mut Conn) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-async fn is_noted(conn: &mut Conn) -> Result<bool, OpenError> {
-    let sql = "SELECT COUNT(*) FROM information_schema.tables
-               WHERE table_schema = DATABASE() AND table_name = 'rp_migrations'";
-    let tables: Option<u64> = conn.query_first(sql).await?;
-    Ok(tables == Some(1))
-}
-
-/// How many steps were taken. Refuses what a newer version has been at.
-async fn check(conn: &mut Conn) -> Result<usize, OpenError> {
-    let sql = "SELECT name, checksum FROM rp_migrations ORDER BY number";
-    let noted: Vec<(String, String)> = conn.query(sql).await?;
-    for (n, (name, checksum)) in noted.iter().enumerate() {
-        match STEPS.get(n) {
-            None => {
-                return Err(OpenError::Newer {
-                    name: name.clone(),
-                    known: STEPS.len(),
-                });
-            }
-            Some(step) if step.name != name || step.checksum() != *checksum => {
-                return Err(OpenError::Different { name: name.clone() });
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(noted.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,13 +119,14 @@ mod tests {
                 "dadd33b96509583de43a28df4380e96d9c691b95b3e1c9a554da5e733e156d2c",
             ),
         ];
-        let steps = STEPS.iter().map(|step| (step.name, step.checksum()));
+        let steps = OURS.steps().iter();
+        let steps = steps.map(|step| (step.name(), step.checksum()));
         assert!(steps.eq(published.map(|(name, sum)| (name, sum.to_owned()))));
     }
 
     #[test]
     fn every_statement_can_be_run_again() {
-        for statement in STEPS.iter().flat_map(Step::statements) {
+        for statement in OURS.steps().iter().flat_map(Step::statements) {
             let is_safe = ["CREATE TABLE IF NOT EXISTS ", "INSERT IGNORE INTO "];
             assert!(
                 is_safe.iter().any(|start| statement.starts_with(start)),

@@ -4,6 +4,7 @@ mod support;
 
 use mysql_async::prelude::Queryable;
 use reverb_core::app_store::{AppEditor, Keyring};
+use reverb_core::ledger::LedgerError;
 use reverb_core::protocol::App;
 use reverb_mysql::{MySql, OpenError, Secrets};
 
@@ -69,7 +70,9 @@ async fn what_a_newer_version_has_changed_is_refused_and_left_alone() {
     let other = "UPDATE rp_migrations SET checksum = 'x' WHERE number = 1";
     conn.query_drop(other).await.expect("changed");
     let refused = MySql::open(&url).await.expect_err("it is another one");
-    assert!(matches!(refused, OpenError::Different { name } if name == "001_apps"));
+    assert!(
+        matches!(refused, OpenError::Ledger(LedgerError::Different { name }) if name == "001_apps")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use reverb_core::app_store::Keyring;
+use reverb_core::app_store::{Keyring, StoreError};
 use reverb_core::clock::{Clock, SystemClock};
+use reverb_core::ledger::{Ledger, LedgerError};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::reader::{self, Reader};
-use crate::writer::{self, Writer};
+use crate::writer::{self, Failed, Writer};
 use crate::{SqliteApps, SqliteQueue, migrate};
 
 /// An open database. Clones share it, and the last one closes it.
@@ -29,6 +30,8 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Beyond this the log of changes is cut back when it has been taken over into the file.
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
+/// How long a step of somebody else's may take.
+const STEP: Duration = Duration::from_secs(60);
 /// More than there are: each is prepared once.
 const STATEMENTS: usize = 64;
 
@@ -65,18 +68,108 @@ impl Sqlite {
         })
     }
 
-    /// The steps that [`Self::open`] would take to bring this file up to date. Nothing is changed, or made.
+    /// The steps that [`Self::open`], and [`Self::migrate`] with each of these ledgers, would take to bring this file up to
+    /// date. Nothing is changed, or made.
     ///
     /// # Errors
     /// It cannot be read, is something else, or was written by a newer version.
-    pub fn pending(path: &Path) -> Result<Vec<&'static str>, OpenError> {
+    pub fn pending(path: &Path, others: &[Ledger]) -> Result<Vec<&'static str>, OpenError> {
+        let ledgers = || std::iter::once(&migrate::OURS).chain(others);
         if !path.exists() {
-            return Ok(migrate::steps().collect());
+            return Ok(ledgers().flat_map(|ledger| ledger.missing(0)).collect());
         }
         let reader = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         reader.busy_timeout(BUSY)?;
-        let done = migrate::check(&reader)?;
-        Ok(migrate::steps().skip(done).collect())
+        migrate::check(&reader)?;
+        let mut pending = Vec::new();
+        for ledger in ledgers() {
+            pending.extend(ledger.missing(migrate::taken(&reader, ledger)?));
+        }
+        Ok(pending)
+    }
+
+    /// Brings tables of the caller's own up to date, by the rules of ours: each step is taken whole or not at all, and once,
+    /// however many start together. A step must neither begin nor end a transaction. Tables and their ledger should have a prefix
+    /// of their own.
+    ///
+    /// Where nothing is missing nothing is written. A step may take a minute; meanwhile nobody else writes.
+    ///
+    /// # Errors
+    /// A newer version has been at these tables, or a step fails: those before it are taken.
+    ///
+    /// # Cancel safety
+    /// A step that has begun is finished.
+    pub async fn migrate(&self, ledger: Ledger) -> Result<(), OpenError> {
+        let done = move |connection: &mut Connection| Ok(migrate::taken(connection, &ledger));
+        if self.reader.run(done).await?? == ledger.steps().len() {
+            return Ok(());
+        }
+        let step = move |connection: &Connection| {
+            migrate::take_next(connection, &ledger).map_err(Failed::Refused)
+        };
+        while self.writer.edit_within(STEP, step).await?? {}
+        Ok(())
+    }
+
+    /// Reads tables of the caller's own, on the thread that reads: what is slow keeps everybody else who reads waiting.
+    ///
+    /// What the closure has opened must be closed when it returns. It cannot write.
+    ///
+    /// # Errors
+    /// SQLite fails, or it was not done within five seconds.
+    ///
+    /// # Cancel safety
+    /// A dropped future is not run if its turn has not come yet.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.run(|connection| read(connection)).await
+    }
+
+    /// Writes to tables of the caller's own, in a transaction: all of it is written through when this returns `Ok(Ok(_))`, and
+    /// otherwise nothing. Several that wait share the transaction, each in a savepoint; nobody else writes meanwhile, so that
+    /// what the closure has read is so until it is written. It must neither begin nor end a transaction itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("reverb.sqlite3");
+    /// use reverb_core::ledger::{Ledger, Step};
+    /// use reverb_sqlite::{Failed, Sqlite};
+    ///
+    /// const NOTES: Ledger = Ledger::new(
+    ///     "notes_migrations",
+    ///     &[Step::new("001_notes", "CREATE TABLE notes (text TEXT NOT NULL UNIQUE) STRICT")],
+    /// );
+    /// let database = Sqlite::open(&path)?;
+    /// database.migrate(NOTES).await?;
+    /// let written = database.write(|connection| {
+    ///     match connection.execute("INSERT OR IGNORE INTO notes VALUES ('milk')", ())? {
+    ///         0 => Err(Failed::Refused("it stands there already")),
+    ///         _ => Ok(()),
+    ///     }
+    /// });
+    /// written.await??;
+    /// let notes = database.read(|connection| {
+    ///     connection.query_row("SELECT count(*) FROM notes", (), |row| row.get::<_, i64>(0))
+    /// });
+    /// assert_eq!(notes.await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Outside: SQLite fails, or it was not done within five seconds. Inside: what the closure refused with.
+    ///
+    /// # Cancel safety
+    /// A dropped future is not run if its turn has not come yet; after that it is written all the same.
+    pub async fn write<T: Send + 'static, E: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Connection) -> Result<T, Failed<E>> + Send + 'static,
+    ) -> Result<Result<T, E>, StoreError> {
+        self.writer.edit(write).await
     }
 
     /// The apps in it, whose secrets this keyring seals and opens.
@@ -145,22 +238,10 @@ pub enum OpenError {
     /// It is no database of ours.
     #[error("the file is a database of another program: name another file, or another folder")]
     Foreign,
-    /// A newer version has changed its tables.
-    #[error(
-        "a newer version of reverb has changed the database ({name}, the version here knows {known} steps): use that one, or a backup from before"
-    )]
-    Newer {
-        /// The first step that is not known here.
-        name: String,
-        /// How many are.
-        known: usize,
-    },
-    /// A step of its making was another one than here.
-    #[error(
-        "the database was made by another build of reverb: its step {name} is not the one here"
-    )]
-    Different {
-        /// Which.
-        name: String,
-    },
+    /// Its tables are not those of this version.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Its thread is too busy, or has ended.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -34,6 +34,9 @@
 //! processes may read and write it meanwhile, as a command line or a worker does, on the same machine. Its rows may also be
 //! changed by hand: triggers number every change of an app, so that it is in force within a second, and count the jobs.
 //!
+//! The file has room for tables of your own: [`Sqlite::migrate`] makes them, [`Sqlite::read`] and [`Sqlite::write`] are the
+//! doors to them, with [`rusqlite`] as it is used here.
+//!
 //! Two threads do the work, one that writes and one that reads; each has a bounded queue, and nobody waits longer than
 //! five seconds for either. What waits to be written shares a transaction, so that many who write at a time do not wait for
 //! the disk one by one.
@@ -49,3 +52,5 @@ mod writer;
 pub use apps::SqliteApps;
 pub use database::{OpenError, Sqlite};
 pub use queue::SqliteQueue;
+pub use rusqlite;
+pub use writer::Failed;

@@ -1,78 +1,71 @@
-//! Bringing the file's tables up to what this version needs: forwards only, a step per transaction.
+//! Bringing the file's tables up to what a version needs: forwards only, a step per transaction.
 //!
-//! Each step is a file in `migrations`, and noted in the table `migrations` with a checksum. A step that was interrupted
-//! has not happened; of two processes that start together one does it, and the other finds it done. A setting added to
-//! `AppSettings` needs a step as well, an empty one if need be: an older version would else take the app for broken.
+//! Each step is noted with a checksum in the table of its [`Ledger`], as ours, the files in `migrations`, are in the table
+//! `migrations`. A step that was interrupted has not happened; of two processes that start together one does it, and the other
+//! finds it done. A setting added to `AppSettings` needs a step as well, an empty one if need be: an older version would else
+//! take the app for broken.
 
-use data_encoding::HEXLOWER;
+use reverb_core::ledger::{Ledger, Step};
 use rusqlite::{Connection, TransactionBehavior};
-use sha2::{Digest, Sha256};
 
 use crate::OpenError;
 
-/// Every step there ever was, in order.
-const STEPS: [Step; 2] = [
-    Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
-    Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
-];
+/// Every step of our own there ever was.
+pub(crate) const OURS: Ledger = Ledger::new(
+    "migrations",
+    &[
+        Step::new("001_apps", include_str!("../migrations/001_apps.sql")),
+        Step::new("002_queue", include_str!("../migrations/002_queue.sql")),
+    ],
+);
 
 /// Marks a file as ours: the letters "RvPu".
 const APPLICATION: i64 = 0x5276_5075;
 
-struct Step {
-    name: &'static str,
-    sql: &'static str,
-}
-
-impl Step {
-    const fn new(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sql }
-    }
-
-    fn checksum(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.sql))
-    }
-}
-
-/// The names of all steps.
-pub(crate) fn steps() -> impl Iterator<Item = &'static str> {
-    STEPS.iter().map(|step| step.name)
-}
-
-/// Takes the steps that are missing.
+/// Takes those of our own that are missing, before anybody else has the connection.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     // The steps are few; a start that has nothing to do should not write.
-    if check(connection)? == STEPS.len() {
+    if check(connection)? == OURS.steps().len() {
         return Ok(());
     }
     loop {
         // Locked before it is looked, so that nobody takes the same step at the same time.
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = check(&step)?;
-        let Some(next) = STEPS.get(done) else {
-            return Ok(());
-        };
-        if done == 0 {
+        if check(&step)? == 0 {
             step.pragma_update(None, "application_id", APPLICATION)?;
-            step.execute_batch(
-                "CREATE TABLE IF NOT EXISTS migrations (
-                     number   INTEGER PRIMARY KEY,
-                     name     TEXT NOT NULL,
-                     checksum TEXT NOT NULL,
-                     at       INTEGER NOT NULL DEFAULT (unixepoch())
-                 ) STRICT",
-            )?;
         }
-        step.execute_batch(next.sql)?;
-        step.execute(
-            "INSERT INTO migrations (number, name, checksum) VALUES (?, ?, ?)",
-            (done as i64 + 1, next.name, next.checksum()),
-        )?;
+        if !take_next(&step, &OURS)? {
+            return Ok(());
+        }
         step.commit()?;
     }
 }
 
-/// How many steps were taken. Refuses a file of somebody else, and one that a newer version has been at.
+/// Takes the next step, in whose transaction nobody else writes; `false` if there is none.
+pub(crate) fn take_next(connection: &Connection, ledger: &Ledger) -> Result<bool, OpenError> {
+    let (table, taken) = (ledger.table(), taken(connection, ledger)?);
+    let Some(next) = ledger.steps().get(taken) else {
+        return Ok(false);
+    };
+    if taken == 0 {
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                 number   INTEGER PRIMARY KEY,
+                 name     TEXT NOT NULL,
+                 checksum TEXT NOT NULL,
+                 at       INTEGER NOT NULL DEFAULT (unixepoch())
+             ) STRICT"
+        ))?;
+    }
+    connection.execute_batch(next.sql())?;
+    connection.execute(
+        &format!("INSERT INTO {table} (number, name, checksum) VALUES (?, ?, ?)"),
+        (taken as i64 + 1, next.name(), next.checksum()),
+    )?;
+    Ok(true)
+}
+
+/// How many steps of our own were taken. Refuses a file of somebody else, and one that a newer version has been at.
 pub(crate) fn check(connection: &Connection) -> Result<usize, OpenError> {
     // In one statement, so that nobody takes the first step between the two.
     let (application, tables): (i64, i64) = connection.query_row(
@@ -81,28 +74,27 @@ pub(crate) fn check(connection: &Connection) -> Result<usize, OpenError> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     match application {
-        APPLICATION => {}
-        0 if tables == 0 => return Ok(0),
-        _ => return Err(OpenError::Foreign),
+        APPLICATION => taken(connection, &OURS),
+        0 if tables == 0 => Ok(0),
+        _ => Err(OpenError::Foreign),
     }
-    let mut noted = connection.prepare("SELECT name, checksum FROM migrations ORDER BY number")?;
+}
+
+/// How many steps of a ledger were taken, in a file of ours. Refuses one that a newer version has been at.
+pub(crate) fn taken(connection: &Connection, ledger: &Ledger) -> Result<usize, OpenError> {
+    // Asked by a statement: what the connection remembers of the schema may be older than another process's step.
+    let mut is_there = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = ?")?;
+    if !is_there.exists([ledger.table()])? {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT name, checksum FROM {} ORDER BY number",
+        ledger.table()
+    );
+    let mut noted = connection.prepare(&sql)?;
     let noted = noted.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let noted: Vec<(String, String)> = noted.collect::<Result<_, _>>()?;
-    for (n, (name, checksum)) in noted.iter().enumerate() {
-        match STEPS.get(n) {
-            None => {
-                return Err(OpenError::Newer {
-                    name: name.clone(),
-                    known: STEPS.len(),
-                });
-            }
-            Some(step) if step.name != name || step.checksum() != *checksum => {
-                return Err(OpenError::Different { name: name.clone() });
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(noted.len())
+    Ok(ledger.check(&noted)?)
 }
 
 #[cfg(test)]
@@ -122,7 +114,8 @@ mod tests {
                 "f38d6f150986ab78d62e547e87f4c36eb56bdbf70c3baaffcf91cfbffaecd4f1",
             ),
         ];
-        let steps = STEPS.iter().map(|step| (step.name, step.checksum()));
+        let steps = OURS.steps().iter();
+        let steps = steps.map(|step| (step.name(), step.checksum()));
         assert!(steps.eq(published.map(|(name, sum)| (name, sum.to_owned()))));
     }
 }

@@ -51,6 +51,15 @@ impl<W: Send + 'static> Worker<W> {
 
     /// Has this done. Who goes away before its turn comes has nothing done; after that it is done all the same.
     pub(crate) async fn ask<T>(&self, work: impl FnOnce(Done<T>) -> W) -> Result<T, StoreError> {
+        self.ask_within(PATIENCE, work).await
+    }
+
+    /// The same for who waits so long.
+    pub(crate) async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(Done<T>) -> W,
+    ) -> Result<T, StoreError> {
         let (done, answer) = oneshot::channel();
         let work = work(done);
         let in_turn = async {
@@ -58,7 +67,7 @@ impl<W: Send + 'static> Worker<W> {
             self.work.send(work).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         };
-        let answer = tokio::time::timeout(PATIENCE, in_turn).await;
+        let answer = tokio::time::timeout(patience, in_turn).await;
         answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))
     }
 }

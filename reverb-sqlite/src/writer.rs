@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reverb_core::app_store::StoreError;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -17,9 +18,12 @@ pub(crate) type Writer = Worker<Box<dyn Edit>>;
 /// Most that share a transaction: nobody else can write meanwhile.
 const SHARE: usize = 64;
 
-/// Why an edit has not happened.
-pub(crate) enum Failed<E> {
+/// Why something was not written.
+#[derive(Debug)]
+pub enum Failed<E> {
+    /// SQLite cannot.
     Sqlite(rusqlite::Error),
+    /// It was not to happen.
     Refused(E),
 }
 
@@ -45,6 +49,15 @@ impl Writer {
         edit: impl FnOnce(&Connection) -> Result<T, Failed<E>> + Send + 'static,
     ) -> Result<Result<T, E>, StoreError> {
         self.ask(|done| asked(edit, done)).await
+    }
+
+    /// The same for who waits so long.
+    pub(crate) async fn edit_within<T: Send + 'static, E: Send + 'static>(
+        &self,
+        patience: Duration,
+        edit: impl FnOnce(&Connection) -> Result<T, Failed<E>> + Send + 'static,
+    ) -> Result<Result<T, E>, StoreError> {
+        self.ask_within(patience, |done| asked(edit, done)).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use reverb_core::app_store::{AppEditor, Keyring};
+use reverb_core::ledger::LedgerError;
 use reverb_core::protocol::App;
 use reverb_sqlite::{OpenError, Sqlite};
 use rusqlite::Connection;
@@ -101,7 +102,9 @@ async fn what_a_newer_version_has_changed_is_refused_and_left_alone() {
     let other = "UPDATE migrations SET checksum = 'x' WHERE number = 1";
     connection.execute(other, ()).expect("changed");
     let refused = Sqlite::open(&path).expect_err("it is another one");
-    assert!(matches!(refused, OpenError::Different { name } if name == "001_apps"));
+    assert!(
+        matches!(refused, OpenError::Ledger(LedgerError::Different { name }) if name == "001_apps")
+    );
 }
 
 #[test]

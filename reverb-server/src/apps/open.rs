@@ -181,7 +181,7 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
 pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
     match &config.database.url {
         Some(url) => {
-            let pending = MySql::pending(url.reveal()).await;
+            let pending = MySql::pending(url.reveal(), &[]).await;
             pending.map_err(|source| AppsError::MySql {
                 name: url.to_string(),
                 source,
@@ -189,7 +189,7 @@ pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsEr
         }
         None => {
             let path = path(config);
-            Sqlite::pending(&path).map_err(|source| AppsError::Open { path, source })
+            Sqlite::pending(&path, &[]).map_err(|source| AppsError::Open { path, source })
         }
     }
 }
