@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listen;
 pub mod logging;
 pub mod memory;
+pub mod panel;
 pub mod password;
 pub mod run;
 pub mod shutdown;

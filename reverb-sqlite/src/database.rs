@@ -206,6 +206,7 @@ fn connect(path: &Path) -> Result<(Connection, Connection), OpenError> {
     migrate::migrate(&mut writer)?;
     let reader = Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
     reader.busy_timeout(BUSY)?;
+    reader.set_prepared_statement_cache_capacity(STATEMENTS);
     reader.pragma_update(None, "trusted_schema", false)?;
     Ok((writer, reader))
 }

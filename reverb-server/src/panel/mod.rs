@@ -1,0 +1,3 @@
+//! The web panel; so far what it keeps.
+
+pub mod store;

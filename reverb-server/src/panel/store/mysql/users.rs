@@ -1,0 +1,278 @@
+//! Users in MySQL: in our table, or in that of the PHP product.
+
+use reverb_mysql::mysql_async::prelude::Queryable;
+use reverb_mysql::mysql_async::{Conn, Row, Transaction, TxOpts, Value, params};
+
+use super::{Failed, row, sessions};
+use crate::apps::random_alphanumerics;
+use crate::panel::store::{
+    NewUser, PanelError, PasswordHash, SessionKey, User, UserChange, limit, session,
+};
+
+/// Where the users are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    name: &'static str,
+    pub(super) is_php: bool,
+}
+
+/// The server's error where such a table is not there.
+const NO_TABLE: u16 = 1146;
+/// The same of a column.
+const NO_COLUMN: u16 = 1054;
+/// The same where a value is there already that may be there once.
+const TAKEN: u16 = 1062;
+
+impl Table {
+    /// The product's, if this is its database; see [`MySqlPanel`](super::MySqlPanel).
+    pub(super) async fn find(conn: &mut Conn) -> Result<Self, Failed> {
+        const OURS: Table = Table {
+            name: "rp_panel_users",
+            is_php: false,
+        };
+        let sql = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'users'
+                   AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')";
+        let columns: Option<u64> = conn.query_first(sql).await?;
+        if columns != Some(5) {
+            return Ok(OURS);
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM migrations WHERE migration LIKE '%_create_reverb_apps_table')";
+        let has_made_apps = conn.query_first(sql).await.map_err(Failed::from);
+        match has_made_apps {
+            Ok(Some(true)) => Ok(Self {
+                name: "users",
+                is_php: true,
+            }),
+            Ok(_) => Ok(OURS),
+            Err(failed) if [NO_TABLE, NO_COLUMN].map(Some).contains(&failed.code()) => Ok(OURS),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    pub(super) async fn list(
+        &self,
+        conn: &mut Conn,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<User>, Failed> {
+        let sql = format!(
+            "SELECT * FROM {} WHERE id > ? ORDER BY id LIMIT ?",
+            self.name
+        );
+        let rows: Vec<Row> = conn.exec(sql, (after, limit(most))).await?;
+        Ok(rows.into_iter().map(user).collect())
+    }
+
+    pub(super) async fn count(&self, conn: &mut Conn) -> Result<u64, Failed> {
+        let count = format!("SELECT COUNT(*) FROM {}", self.name);
+        let count: Option<u64> = conn.query_first(count).await?;
+        Ok(count.unwrap_or_default())
+    }
+
+    pub(super) async fn by_id(
+        &self,
+        conn: &mut impl Queryable,
+        id: u64,
+    ) -> Result<Option<User>, Failed> {
+        let sql = format!("SELECT * FROM {} WHERE id = ?", self.name);
+        let found: Option<Row> = conn.exec_first(sql, (id,)).await?;
+        Ok(found.map(user))
+    }
+
+    pub(super) async fn by_email(
+        &self,
+        conn: &mut Conn,
+        email: &str,
+    ) -> Result<Option<User>, Failed> {
+        let sql = format!("SELECT * FROM {} WHERE email = ?", self.name);
+        let rows: Vec<Row> = conn.exec(sql, (email,)).await?;
+        // The table takes letters with accents, too, for those without.
+        Ok(rows.into_iter().map(user).find(|user| user.has(email)))
+    }
+
+    pub(super) async fn create(
+        &self,
+        conn: &mut Conn,
+        user: &NewUser,
+        now: u64,
+    ) -> Result<User, Failed> {
+        // Where there is no such column everybody is active, and where there is one that is its default.
+        let (column, value) = match user.active {
+            true => ("", ""),
+            false => (", active", ", 0"),
+        };
+        let sql = format!(
+            "INSERT INTO {} (name, email, email_verified_at, password, created_at, updated_at{column})
+             VALUES (:name, :email, :verified, :password, :now, :now{value})",
+            self.name
+        );
+        let now = row::time_of_day(now);
+        let values = params! {
+            "name" => &user.name,
+            "email" => &user.email,
+            "verified" => if user.verified { now.clone() } else { Value::NULL },
+            "password" => user.password.reveal(),
+            "now" => now,
+        };
+        let made = conn.exec_drop(sql, values).await;
+        made.map_err(|error| taken_or_old(error.into(), &user.email))?;
+        let id = conn.last_insert_id().unwrap_or_default();
+        let made = self.by_id(conn, id).await?;
+        Ok(made.ok_or(PanelError::Missing)?)
+    }
+
+    pub(super) async fn update(
+        &self,
+        conn: &mut Conn,
+        id: u64,
+        change: &UserChange,
+        now: u64,
+    ) -> Result<User, Failed> {
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let (user, has_active) = self.lock(&mut transaction, id).await?;
+        let after = change.apply(&user, now)?;
+        if user.active && !after.active {
+            if !has_active {
+                return Err(PanelError::NoColumn.into());
+            }
+            self.refuse_last(&mut transaction, &user, has_active)
+                .await?;
+        }
+        let mut columns = String::from("name = :name, email = :email, updated_at = :now");
+        let mut values = vec![
+            ("name", Value::from(&after.name)),
+            ("email", Value::from(&after.email)),
+            ("now", row::time_of_day(now)),
+            ("id", Value::from(id)),
+        ];
+        if after.active != user.active {
+            columns += ", active = :active";
+            values.push(("active", Value::from(after.active)));
+        }
+        if after.verified_at != user.verified_at {
+            columns += ", email_verified_at = :verified";
+            let at = after.verified_at.map_or(Value::NULL, row::time_of_day);
+            values.push(("verified", at));
+        }
+        let sql = format!("UPDATE {} SET {columns} WHERE id = :id", self.name);
+        let written = transaction.exec_drop(sql, values).await;
+        written.map_err(|error| taken_or_old(error.into(), &after.email))?;
+        transaction.commit().await?;
+        Ok(after)
+    }
+
+    pub(super) async fn set_password(
+        &self,
+        conn: &mut Conn,
+        id: u64,
+        password: &PasswordHash,
+        keep: Option<&SessionKey>,
+        now: u64,
+    ) -> Result<(), Failed> {
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        self.lock(&mut transaction, id).await?;
+        let mut columns = String::from("password = :password, updated_at = :now");
+        let mut values = vec![
+            ("password", Value::from(password.reveal())),
+            ("now", row::time_of_day(now)),
+            ("id", Value::from(id)),
+        ];
+        if self.is_php {
+            // As Laravel does it: whoever is remembered by a cookie has to log in again.
+            columns += ", remember_token = :token";
+            values.push(("token", Value::from(random_alphanumerics(60))));
+        }
+        let sql = format!("UPDATE {} SET {columns} WHERE id = :id", self.name);
+        transaction.exec_drop(sql, values).await?;
+        let kept = keep.map_or(&[][..], SessionKey::bytes);
+        transaction
+            .exec_drop(sessions::REMOVE_ALL, (id, kept))
+            .await?;
+        let go_on = "UPDATE rp_panel_sessions SET password_mark = ? WHERE user_id = ? AND id = ?";
+        let mark = session::mark(password);
+        transaction.exec_drop(go_on, (&mark[..], id, kept)).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub(super) async fn remove(&self, conn: &mut Conn, id: u64) -> Result<User, Failed> {
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let (user, has_active) = self.lock(&mut transaction, id).await?;
+        if user.active {
+            self.refuse_last(&mut transaction, &user, has_active)
+                .await?;
+        }
+        let none: &[u8] = &[];
+        transaction
+            .exec_drop(sessions::REMOVE_ALL, (id, none))
+            .await?;
+        let sql = format!("DELETE FROM {} WHERE id = ?", self.name);
+        transaction.exec_drop(sql, (id,)).await?;
+        transaction.commit().await?;
+        Ok(user)
+    }
+
+    /// A user whom nobody changes until the transaction ends, and whether the table can say that one is not active. No other
+    /// node of ours changes any user meanwhile.
+    async fn lock(
+        &self,
+        transaction: &mut Transaction<'_>,
+        id: u64,
+    ) -> Result<(User, bool), Failed> {
+        let guard = "SELECT one FROM rp_panel_guard WHERE one = 1 FOR UPDATE";
+        let _: Option<u8> = transaction.query_first(guard).await?;
+        let sql = format!("SELECT * FROM {} WHERE id = ? FOR UPDATE", self.name);
+        let found: Option<Row> = transaction.exec_first(sql, (id,)).await?;
+        let row = found.ok_or(PanelError::Missing)?;
+        let has_active = has_active(&row);
+        Ok((user(row), has_active))
+    }
+
+    /// Refuses to take away the last active user. Another one is found with a lock, so that the PHP product's panel, which does
+    /// not know of our guard, takes that one away before or after.
+    async fn refuse_last(
+        &self,
+        transaction: &mut Transaction<'_>,
+        user: &User,
+        has_active: bool,
+    ) -> Result<(), Failed> {
+        let active = if has_active { "active <> 0 AND" } else { "" };
+        let sql = format!(
+            "SELECT id FROM {} WHERE {active} id <> ? ORDER BY id LIMIT 1 FOR UPDATE",
+            self.name
+        );
+        let other: Option<u64> = transaction.exec_first(sql, (user.id,)).await?;
+        match other {
+            Some(_) => Ok(()),
+            None => Err(PanelError::LastActive(user.email.clone()).into()),
+        }
+    }
+}
+
+/// An address that somebody else has, or a table that is too old.
+fn taken_or_old(failed: Failed, email: &str) -> Failed {
+    match failed.code() {
+        Some(TAKEN) => PanelError::Taken(email.to_owned()).into(),
+        Some(NO_COLUMN) => PanelError::NoColumn.into(),
+        _ => failed,
+    }
+}
+
+fn has_active(row: &Row) -> bool {
+    let columns = row.columns();
+    columns.iter().any(|column| column.name_str() == "active")
+}
+
+fn user(mut row: Row) -> User {
+    let has_active = has_active(&row);
+    let row = &mut row;
+    User {
+        id: row::number(row, "id").unwrap_or_default(),
+        name: row::text(row, "name"),
+        email: row::text(row, "email"),
+        verified_at: row::time(row, "email_verified_at"),
+        active: !has_active || row::number(row, "active").is_some_and(|active| active != 0),
+        password: PasswordHash::stored(row::text(row, "password")),
+        created: row::time(row, "created_at"),
+        updated: row::time(row, "updated_at"),
+    }
+}
