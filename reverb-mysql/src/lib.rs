@@ -54,7 +54,6 @@ mod migrate;
 mod queue;
 mod row;
 mod secrets;
-mod users;
 mod vanished;
 
 pub use apps::{EnforceMaxConnections, MySqlApps};
@@ -64,4 +63,3 @@ pub use laravel::{InvalidLaravelKey, LaravelKeys, NotDecrypted};
 pub use mysql_async;
 pub use queue::MySqlQueue;
 pub use secrets::Secrets;
-pub use users::{MySqlUsers, User};

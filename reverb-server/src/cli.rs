@@ -18,6 +18,7 @@ Examples:
   reverb-server app show 123456              what to paste where
   reverb-server app create --name Shop       one more app, in force at once
   reverb-server app rotate-secret 123456     a new secret, the old one for a day
+  reverb-server user create --help           who may log in to the panel
   reverb-server import .env                  apps of Laravel Reverb or soketi
   reverb-server export --with-secrets        all apps as JSON, for import
 
@@ -38,6 +39,8 @@ Environment, also read from .env (flags win, then environment, .env, file):
                                              default: secrets.key beside it
   API_TOKEN                                  opens /api/reverb-apps to those
                                              who show it; default: closed
+  BCRYPT_ROUNDS                              4 to 31: how much work a password
+                                             is to hash; default: 12
   REVERB_HOST, REVERB_PORT, REVERB_SCHEME    what clients connect to, if it is
                                              another address; for `app show`
   REVERB_APP_ID, REVERB_APP_KEY,
@@ -51,8 +54,9 @@ Environment, also read from .env (flags win, then environment, .env, file):
   RUST_LOG, NO_COLOR                         same as --log; no colours
 
 Exit codes:
-  0 done   1 failed   2 wrong command line   3 no such app
-  4 refused: taken, configured in a file, or not confirmed
+  0 done   1 failed   2 wrong command line   3 no such app, job or user
+  4 refused: taken, configured in a file, not confirmed, a wrong password,
+    or the last active user
   5 something is left to do: migrate --check has found it, or export or
     import could not do all of it";
 
@@ -89,7 +93,7 @@ pub enum Command {
         #[command(subcommand)]
         command: QueueCommand,
     },
-    /// List the panel's users, or check a password
+    /// List, make, change and delete the panel's users
     User {
         /// Which of it.
         #[command(subcommand)]
@@ -145,13 +149,100 @@ pub enum QueueCommand {
 /// What to do with users.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UserCommand {
-    /// List the users of the PHP product's panel
-    List,
-    /// Say whether a password, from standard input, is that of a user
+    /// List the users
+    List {
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a user
+    Create {
+        /// For people
+        #[arg(long)]
+        name: String,
+        /// What the user logs in with
+        #[arg(long, value_name = "ADDRESS")]
+        email: String,
+        /// At least 8 characters [default: asked for]
+        #[arg(long, value_name = "TEXT")]
+        password: Option<String>,
+        /// The user may not log in yet
+        #[arg(long)]
+        inactive: bool,
+        /// It is known that the address is the user's
+        #[arg(long)]
+        verified: bool,
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a user; what is not said stays as it is
+    #[command(override_usage = "reverb-server user update [OPTIONS] <EMAIL>")]
+    Update {
+        /// E-mail address of the user
+        #[arg(value_name = "EMAIL")]
+        user: String,
+        /// What can be changed.
+        #[command(flatten)]
+        change: UserFlags,
+        /// As JSON, for scripts
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a user another password, and end its sessions
+    Password {
+        /// E-mail address of the user
+        #[arg(value_name = "EMAIL")]
+        user: String,
+        /// At least 8 characters [default: asked for]
+        #[arg(long, value_name = "TEXT")]
+        password: Option<String>,
+    },
+    /// Let a user log in again
+    Activate {
+        /// E-mail address of the user
+        #[arg(value_name = "EMAIL")]
+        user: String,
+    },
+    /// Let a user in no more; the last active one stays
+    Deactivate {
+        /// E-mail address of the user
+        #[arg(value_name = "EMAIL")]
+        user: String,
+    },
+    /// Delete a user; the last active one stays
+    Delete {
+        /// E-mail address of the user
+        #[arg(value_name = "EMAIL")]
+        user: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Check the password of a user, which is asked for
     Verify {
         /// E-mail address of the user
-        email: String,
+        #[arg(value_name = "EMAIL")]
+        user: String,
     },
+}
+
+/// What can be changed of a user.
+#[derive(Clone, Debug, Default, Args)]
+#[group(required = true, multiple = true)]
+pub struct UserFlags {
+    /// For people
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What the user logs in with
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// It is known that the address is the user's
+    #[arg(long)]
+    pub verified: bool,
+    /// It is not known
+    #[arg(long, conflicts_with = "verified")]
+    pub unverified: bool,
 }
 
 /// What to do with the tables of the database.

@@ -150,6 +150,7 @@ mod tests {
     use reverb_core::queue::{Counts, Job, MemoryQueue};
 
     use super::*;
+    use crate::panel::store::SqlitePanel;
 
     async fn push(queue: &MemoryQueue, job: Job) {
         queue.push(job, Duration::ZERO).await.expect("pushed");
@@ -165,6 +166,7 @@ mod tests {
         let database = Database {
             apps: Arc::new(apps.clone()),
             queue: Arc::new(queue.clone()),
+            panel: Arc::new(SqlitePanel::nowhere()),
             name: "memory".to_owned(),
         };
         push(&queue, job("from-a-later-version")).await;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use self::store::Store;
 use super::*;
 use crate::apps::Database;
+use crate::panel::store::SqlitePanel;
 
 /// So many jobs fit into the queue.
 const ROOM: usize = 10;
@@ -59,6 +60,7 @@ impl Desk {
         let database = has_database.then(|| Database {
             queue: Arc::new(queue.clone()),
             apps: store.clone(),
+            panel: Arc::new(SqlitePanel::nowhere()),
             name: "a store".to_owned(),
         });
         Self {

@@ -16,9 +16,9 @@ use reverb_core::app_store::{
 };
 use reverb_core::protocol::App;
 use reverb_core::queue::Queue;
-use reverb_mysql::MySqlUsers;
 
 use crate::config::Config;
+use crate::panel::store::PanelStore;
 
 pub(crate) use self::change::{ATTEMPTS, rotate};
 pub use self::credentials::{new_id, new_key, new_secret, random_alphanumerics};
@@ -42,6 +42,8 @@ pub struct Database {
     pub apps: Arc<dyn AppEditor>,
     /// What is to be done once, by one of the servers that share the database.
     pub queue: Arc<dyn Queue>,
+    /// What the panel keeps.
+    pub panel: Arc<dyn PanelStore>,
     /// The file or the address, as messages name it.
     pub name: String,
 }
@@ -103,7 +105,7 @@ impl Apps {
     pub async fn to_edit(config: &Config) -> Result<Self, AppsError> {
         let database = match &config.database.url {
             Some(url) => open::mysql(config, url).await?,
-            None => open::open_or_make(config)?,
+            None => open::open_or_make(config).await?,
         };
         Ok(Self::new(config, Some(database)))
     }
@@ -114,14 +116,6 @@ impl Apps {
     /// It cannot be read.
     pub async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
         open::pending(config).await
-    }
-
-    /// The users of the PHP product, if its database is the one here.
-    ///
-    /// # Errors
-    /// The database cannot be had.
-    pub async fn users(config: &Config) -> Result<Option<MySqlUsers>, AppsError> {
-        open::users(config).await
     }
 
     /// Makes room for longer secrets; says whether there was too little.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reverb_core::app_store::{CorruptApp, StoreError};
-use reverb_mysql::{MySql, MySqlUsers, Secrets};
+use reverb_mysql::{MySql, Secrets};
 use reverb_sqlite::{OpenError, Sqlite};
 
 use super::Database;
 use super::key::{self, KeyError};
 use crate::config::{Config, DatabaseUrl};
+use crate::panel::store::{MYSQL_LEDGER, MySqlPanel, SQLITE_LEDGER, SqlitePanel};
 
 /// Why the apps are not at hand.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +112,7 @@ pub(super) fn path(config: &Config) -> PathBuf {
     config.data_dir.join("reverb.sqlite3")
 }
 
-pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
+pub(super) async fn open_or_make(config: &Config) -> Result<Database, AppsError> {
     let (folder, path) = (&config.data_dir, path(config));
     if !path.exists() {
         refuse_old_file(config)?;
@@ -121,15 +122,24 @@ pub(super) fn open_or_make(config: &Config) -> Result<Database, AppsError> {
         Some(keyring) => keyring.clone(),
         None => key::read_or_make(folder, Some(&path))?,
     };
-    match Sqlite::open(&path) {
-        Ok(database) => Ok(Database {
-            queue: Arc::new(database.queue()),
-            apps: Arc::new(database.apps(keyring)),
-            name: path.display().to_string(),
-        }),
-        Err(OpenError::File { source, .. }) => Err(AppsError::Folder { path, source }),
-        Err(source) => Err(AppsError::Open { path, source }),
-    }
+    let failed = |source| match source {
+        OpenError::File { source, .. } => AppsError::Folder {
+            path: path.clone(),
+            source,
+        },
+        source => AppsError::Open {
+            path: path.clone(),
+            source,
+        },
+    };
+    let database = Sqlite::open(&path).map_err(failed)?;
+    let panel = SqlitePanel::open(database.clone()).await.map_err(failed)?;
+    Ok(Database {
+        queue: Arc::new(database.queue()),
+        apps: Arc::new(database.apps(keyring)),
+        panel: Arc::new(panel),
+        name: path.display().to_string(),
+    })
 }
 
 /// Connects to a database server. With Laravel's keys secrets are kept as Laravel does; else they are sealed, with the key in the
@@ -169,11 +179,13 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
             known: keyring.ids(),
         });
     }
+    let panel = MySqlPanel::open(database.clone()).await.map_err(failed)?;
     let name = database.name().to_owned();
     let apps = database.apps(secrets).enforce(config.database.enforce);
     Ok(Database {
         apps: Arc::new(apps),
         queue: Arc::new(database.queue()),
+        panel: Arc::new(panel),
         name,
     })
 }
@@ -181,7 +193,7 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
 pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsError> {
     match &config.database.url {
         Some(url) => {
-            let pending = MySql::pending(url.reveal(), &[]).await;
+            let pending = MySql::pending(url.reveal(), &[MYSQL_LEDGER]).await;
             pending.map_err(|source| AppsError::MySql {
                 name: url.to_string(),
                 source,
@@ -189,21 +201,10 @@ pub(super) async fn pending(config: &Config) -> Result<Vec<&'static str>, AppsEr
         }
         None => {
             let path = path(config);
-            Sqlite::pending(&path, &[]).map_err(|source| AppsError::Open { path, source })
+            Sqlite::pending(&path, &[SQLITE_LEDGER])
+                .map_err(|source| AppsError::Open { path, source })
         }
     }
-}
-
-pub(super) async fn users(config: &Config) -> Result<Option<MySqlUsers>, AppsError> {
-    let Some(url) = &config.database.url else {
-        return Ok(None);
-    };
-    let database = MySql::open(url.reveal()).await;
-    let database = database.map_err(|source| AppsError::MySql {
-        name: url.to_string(),
-        source,
-    })?;
-    Ok(Some(database.users()))
 }
 
 /// A file of our own has room for all there are.

@@ -4,6 +4,7 @@ mod app;
 mod export;
 mod import;
 mod migrate;
+mod password;
 mod print;
 mod queue;
 mod user;
@@ -17,6 +18,7 @@ use reverb_core::queue::QueueError;
 use crate::apps::AppsError;
 use crate::cli::{AppCommand, MigrateFlags, QueueCommand, UserCommand};
 use crate::config::Config;
+use crate::panel::store::PanelError;
 
 pub use self::export::{ExportError, ExportFlags, Format};
 pub use self::import::{ImportError, ImportFlags, Kind, OnClash};
@@ -77,6 +79,12 @@ pub enum CommandError {
     /// Not the password of the user.
     #[error("that is not the password of {0}")]
     WrongPassword(String),
+    /// What the panel keeps was not changed, or cannot be had.
+    #[error(transparent)]
+    Panel(#[from] PanelError),
+    /// Nobody can be asked.
+    #[error("cannot read from standard input")]
+    Input(#[source] io::Error),
     /// The queue has not done what was asked.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -105,15 +113,19 @@ impl CommandError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Credential { .. } => 2,
+            Self::Credential { .. } | Self::Panel(PanelError::Unfit { .. }) => 2,
             Self::NoApp { .. }
             | Self::NoUser(_)
+            | Self::Panel(PanelError::Missing)
             | Self::Edit(EditError::Missing(_))
             | Self::Queue(QueueError::Missing(_)) => 3,
             Self::Configured { .. }
             | Self::NotConfirmed(_)
             | Self::StillOverlaps { .. }
             | Self::WrongPassword(_)
+            | Self::Panel(
+                PanelError::Taken(_) | PanelError::LastActive(_) | PanelError::NoColumn,
+            )
             | Self::Import(ImportError::Clashes(_))
             | Self::Edit(EditError::Taken { .. } | EditError::Outdated { .. }) => 4,
             Self::Pending

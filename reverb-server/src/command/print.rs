@@ -97,7 +97,7 @@ impl Lines {
                 "no app yet: the first start of reverb-server makes one, and so does app create\n"
                     .to_owned()
             }
-            Self::Table(rows) => aligned(&rows),
+            Self::Table(rows) => aligned(COLUMNS, &rows),
         }
     }
 }
@@ -138,8 +138,9 @@ pub(super) fn one_line(text: &str) -> String {
         .collect()
 }
 
-fn aligned(rows: &[[String; 6]]) -> String {
-    let names = COLUMNS.map(str::to_owned);
+/// Columns, under their names.
+pub(super) fn aligned<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
+    let names = names.map(str::to_owned);
     let all = || std::iter::once(&names).chain(rows);
     let width = |column: usize| {
         all()
@@ -147,8 +148,8 @@ fn aligned(rows: &[[String; 6]]) -> String {
             .max()
             .unwrap_or(0)
     };
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |row: &[String; 6]| {
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
         let cells = row.iter().zip(widths);
         let line: String = cells
             .map(|(cell, width)| format!("{cell:<width$}  "))

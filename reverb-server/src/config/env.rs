@@ -49,7 +49,8 @@ const LARAVEL_ONLY: [&str; 8] = [
 ];
 
 /// What we read of a Laravel application, where it is asked for.
-const OF_LARAVEL: [&str; 11] = [
+const OF_LARAVEL: [&str; 12] = [
+    "BCRYPT_ROUNDS",
     "APP_KEY",
     "APP_PREVIOUS_KEYS",
     "DB_CONNECTION",

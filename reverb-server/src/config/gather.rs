@@ -32,6 +32,7 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     let port = |text: &str| values::number(text, values::PORTS);
     let public_port = |text: &str| values::number(text, values::PUBLIC_PORTS).map(Some);
     let threads = |text: &str| values::number(text, values::THREADS);
+    let rounds = |text: &str| values::number(text, values::BCRYPT_ROUNDS);
     let host = env.parse("REVERB_SERVER_HOST", values::host);
     origins.lay(
         "host",
@@ -109,6 +110,8 @@ pub(super) fn gather(flags: &Flags, env: &Environment) -> Result<Config, ConfigE
     );
     let token = env.parse("API_TOKEN", |text| Ok(Some(Token::new(text))));
     origins.lay("api_token", &mut config.api_token, [token]);
+    let rounds = env.parse("BCRYPT_ROUNDS", rounds);
+    origins.lay("bcrypt_rounds", &mut config.bcrypt_rounds, [rounds]);
     let log = env.parse("RUST_LOG", any_text);
     origins.lay("log", &mut config.log, [flag("--log", &flags.log), log]);
     let threads = env.parse("TOKIO_WORKER_THREADS", threads);

@@ -66,6 +66,8 @@ pub struct Config {
     pub keyring: Option<Keyring>,
     /// What callers of the management API must show; without one it is closed to everybody.
     pub api_token: Option<Token>,
+    /// How much work a new password is to hash: each more doubles it; 12 by default, as in Laravel.
+    pub bcrypt_rounds: u32,
     /// Threads that carry the connections; one per processor by default.
     pub worker_threads: usize,
     /// What to log, as `RUST_LOG`; `info` by default.
@@ -138,6 +140,7 @@ impl Default for Config {
             database: DatabaseSettings::default(),
             keyring: None,
             api_token: None,
+            bcrypt_rounds: 12,
             worker_threads: available_parallelism().map_or(1, usize::from),
             log: "info".to_owned(),
             read_from: Vec::new(),

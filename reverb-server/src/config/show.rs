@@ -74,6 +74,11 @@ pub(super) fn show(config: &Config) -> String {
             ),
             "api_token",
         ),
+        (
+            "bcrypt rounds",
+            Some(config.bcrypt_rounds.to_string()),
+            "bcrypt_rounds",
+        ),
         ("log", Some(config.log.clone()), "log"),
         ("public host", public.host.clone(), "REVERB_HOST"),
         (

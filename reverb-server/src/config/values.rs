@@ -12,6 +12,8 @@ pub(super) const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// 0 would be no address: nothing listens there.
 pub(super) const PUBLIC_PORTS: RangeInclusive<u64> = 1..=65_535;
 pub(super) const THREADS: RangeInclusive<u64> = 1..=1024;
+/// What bcrypt takes.
+pub(super) const BCRYPT_ROUNDS: RangeInclusive<u64> = 4..=31;
 /// Seconds.
 pub(super) const DEFERRALS: RangeInclusive<u64> = 0..=60;
 /// Beyond a day clients' timers overflow: pusher-js would ping without a pause.

@@ -11,3 +11,4 @@ mod faults;
 mod import;
 mod mysql;
 mod queue;
+mod users;

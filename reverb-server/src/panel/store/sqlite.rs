@@ -50,6 +50,15 @@ impl SqlitePanel {
         Ok(Self { database })
     }
 
+    /// One without tables, for tests in which nobody asks it.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Sqlite::open(&folder.path().join("panel.sqlite3"));
+        let database = database.expect("it opens");
+        Self { database }
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

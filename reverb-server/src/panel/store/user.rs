@@ -84,6 +84,13 @@ impl NewUser {
 }
 
 impl UserChange {
+    /// Refuses what could not be kept, before anybody is asked for more.
+    pub(crate) fn check(&self) -> Result<(), PanelError> {
+        self.name.as_deref().map(name).transpose()?;
+        self.email.as_deref().map(email).transpose()?;
+        Ok(())
+    }
+
     /// What a user is after this change at this time.
     pub(super) fn apply(&self, user: &User, now: u64) -> Result<User, PanelError> {
         let mut after = user.clone();
