@@ -13,14 +13,15 @@ use crate::place::{Place, Server, publish};
 
 const APP_KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// The table of the PHP product, and two apps in it.
-const DUMP: &str = r#"
-CREATE TABLE reverb_apps (
+/// The table of the PHP product.
+pub(crate) const TABLE: &str = "CREATE TABLE reverb_apps (
     id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(255) NOT NULL, app_id varchar(255) NOT NULL UNIQUE,
     app_key varchar(255) NOT NULL UNIQUE, app_secret text NOT NULL, description text NULL, is_active tinyint(1) NOT NULL DEFAULT 1,
     max_connections int NOT NULL DEFAULT 1000, allowed_origins json NULL, created_at timestamp NULL, updated_at timestamp NULL
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
-INSERT INTO reverb_apps (name, app_id, app_key, app_secret, allowed_origins) VALUES
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci";
+
+/// Two apps in it.
+const TWO: &str = r#"INSERT INTO reverb_apps (name, app_id, app_key, app_secret, allowed_origins) VALUES
     ('Shop', 'app-shop', 'key-shop', 'SECRET', '["*"]'), ('Nobody', 'app-nobody', 'key-nobody', 'plain-secret-of-2', NULL)"#;
 
 fn in_runtime<T>(work: impl Future<Output = T>) -> T {
@@ -34,7 +35,7 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> T {
 async fn php(secret: &str) -> (String, Conn) {
     let url = mariadb::database().await;
     let mut conn = mariadb::connect(&url).await;
-    for statement in DUMP.replace("SECRET", secret).split(";\n") {
+    for statement in [TABLE, &TWO.replace("SECRET", secret)] {
         conn.query_drop(statement).await.expect("loaded");
     }
     (url, conn)

@@ -354,8 +354,7 @@ async fn in_the_database_of_the_php_product_they_are_its_users() {
     let url = mariadb::database().await;
     let mut conn = mariadb::connect(&url).await;
     for statement in [
-        "CREATE TABLE migrations (id INT AUTO_INCREMENT PRIMARY KEY, migration VARCHAR(255) NOT NULL, batch INT NOT NULL)",
-        "INSERT INTO migrations VALUES (1, '2025_07_19_000003_create_reverb_apps_table', 1)",
+        crate::mysql::TABLE,
         "CREATE TABLE users (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL,
              email VARCHAR(255) NOT NULL UNIQUE, email_verified_at TIMESTAMP NULL, active TINYINT(1) NOT NULL DEFAULT 1,
              password VARCHAR(255) NOT NULL, remember_token VARCHAR(100) NULL, created_at TIMESTAMP NULL,

@@ -17,8 +17,7 @@ use crate::mysql::panel;
 /// What the product's migrations make besides apps; of the one of October 2025 the rest is below.
 const TABLES: [&str; 8] = [
     "CREATE TABLE migrations (id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY, migration VARCHAR(255) NOT NULL, batch INT NOT NULL)",
-    "INSERT INTO migrations (migration, batch) VALUES ('0001_01_01_000000_create_users_table', 1),
-         ('2025_07_19_000003_create_reverb_apps_table', 1)",
+    APPS,
     "CREATE TABLE users (
          id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL, email VARCHAR(255) NOT NULL,
          email_verified_at TIMESTAMP NULL, password VARCHAR(255) NOT NULL, remember_token VARCHAR(100) NULL,
@@ -31,10 +30,15 @@ const TABLES: [&str; 8] = [
     "INSERT INTO sessions VALUES ('s', 1, '192.0.2.1', 'x', 'x', 1)",
     "INSERT INTO cache VALUES ('laravel:reverb:restart', 'i:1716200000;', 2000000000)",
 ];
-const ACTIVE: [&str; 2] = [
+const ACTIVE: [&str; 1] = [
     "ALTER TABLE users ADD COLUMN active TINYINT(1) NOT NULL DEFAULT 1 AFTER email_verified_at, ADD KEY users_active_index (active)",
-    "INSERT INTO migrations (migration, batch) VALUES ('2025_10_20_020600_add_active_to_users_table', 2)",
 ];
+const APPS: &str = "CREATE TABLE reverb_apps (
+         id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255) NOT NULL, app_id VARCHAR(255) NOT NULL,
+         app_key VARCHAR(255) NOT NULL, app_secret TEXT NOT NULL, description TEXT NULL, is_active TINYINT(1) NOT NULL DEFAULT 1,
+         max_connections INT NOT NULL DEFAULT 1000, allowed_origins JSON NULL, created_at TIMESTAMP NULL,
+         updated_at TIMESTAMP NULL, UNIQUE KEY reverb_apps_app_id_unique (app_id), UNIQUE KEY reverb_apps_app_key_unique (app_key)
+     ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_unicode_ci";
 
 /// A database as it was before October 2025.
 async fn old() -> (String, Conn) {
@@ -310,18 +314,11 @@ async fn the_users_of_another_laravel_application_are_none_of_ours() {
         let database = MySql::open(&url).await.expect("it opens");
         MySqlPanel::open(database).await.expect("a panel").is_php()
     };
-    // Its migrations have not made reverb_apps: that table is there because we have.
+    // It has no reverb_apps: that table is there because we have made it.
     let (url, mut conn) = new().await;
-    run(
-        &mut conn,
-        &["DELETE FROM migrations WHERE migration LIKE '%reverb%'"],
-    )
-    .await;
+    run(&mut conn, &["DROP TABLE reverb_apps"]).await;
     assert!(!is_php(url.clone()).await);
-    run(&mut conn, &["DROP TABLE migrations"]).await;
-    assert!(!is_php(url.clone()).await);
-    run(&mut conn, &["CREATE TABLE migrations (other INT)"]).await;
-    assert!(!is_php(url.clone()).await);
+    assert!(!is_php(url).await);
     let (url, mut conn) = new().await;
     assert!(is_php(url.clone()).await);
     run(&mut conn, &["ALTER TABLE users DROP COLUMN remember_token"]).await;

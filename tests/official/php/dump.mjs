@@ -45,8 +45,7 @@ const row = (...values) => `(${values.map(sql).join(', ')})`;
 
 const TABLES = `
 CREATE TABLE migrations (id int unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, migration varchar(255) NOT NULL, batch int NOT NULL);
-INSERT INTO migrations (migration, batch) VALUES ('0001_01_01_000000_create_users_table', 1), ('2025_07_19_000003_create_reverb_apps_table', 1),
-  ('2025_10_20_020600_add_active_to_users_table', 2), ('2026_05_20_100030_widen_app_secret_column_on_reverb_apps_table', 3);
+INSERT INTO migrations (migration, batch) VALUES ('0001_01_01_000000_create_users_table', 1), ('2026_05_20_000000_widen_secrets', 2);
 CREATE TABLE reverb_apps (
   id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, name varchar(255) NOT NULL, app_id varchar(255) NOT NULL,
   app_key varchar(255) NOT NULL, app_secret text NOT NULL, description text DEFAULT NULL, is_active tinyint(1) NOT NULL DEFAULT 1,

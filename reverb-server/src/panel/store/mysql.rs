@@ -33,10 +33,10 @@ pub const MYSQL_LEDGER: Ledger = Ledger::new(
 ///
 /// # Users of the PHP product
 /// In a database of the PHP product the users are its own, in its table `users`, and it goes on reading what is written. It is
-/// one if Laravel's list of `migrations` has the one that makes `reverb_apps`, and `users` has what Laravel puts there. That list
-/// tells it from the database of any other Laravel application, which may have been named here for its apps alone: whose
-/// customers, also in a table `users`, must not become users of the panel. It is looked at once, when this is opened; users that
-/// were made here before do not move into that table.
+/// one if `users` has what Laravel puts there, and `reverb_apps` was not made by us: our ids are compared to the byte, the
+/// product's are not. That tells it from the database of any other Laravel application, which may have been named here for its
+/// apps alone: whose customers, also in a table `users`, must not become users of the panel. It is looked at once, when this is
+/// opened; users that were made here before do not move into that table.
 ///
 /// The columns are looked at each time: before October 2025 there was no `active`, and the product's migration may be run while
 /// we are at work. Times are its own, too: those of day in UTC, whatever the time zone of the session is. What else it has,

@@ -16,9 +16,7 @@ pub(super) struct Table {
     pub(super) is_php: bool,
 }
 
-/// The server's error where such a table is not there.
-const NO_TABLE: u16 = 1146;
-/// The same of a column.
+/// The server's error where such a column is not there.
 const NO_COLUMN: u16 = 1054;
 /// The same where a value is there already that may be there once.
 const TAKEN: u16 = 1062;
@@ -30,23 +28,20 @@ impl Table {
             name: "rp_panel_users",
             is_php: false,
         };
-        let sql = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'users'
-                   AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')";
-        let columns: Option<u64> = conn.query_first(sql).await?;
-        if columns != Some(5) {
-            return Ok(OURS);
-        }
-        let sql = "SELECT EXISTS (SELECT 1 FROM migrations WHERE migration LIKE '%_create_reverb_apps_table')";
-        let has_made_apps = conn.query_first(sql).await.map_err(Failed::from);
-        match has_made_apps {
-            Ok(Some(true)) => Ok(Self {
+        let sql = "SELECT (SELECT COUNT(*) FROM information_schema.columns
+                           WHERE table_schema = DATABASE() AND table_name = 'users'
+                               AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')) = 5
+                       AND EXISTS (SELECT 1 FROM information_schema.columns
+                                   WHERE table_schema = DATABASE() AND table_name = 'reverb_apps'
+                                       AND column_name = 'app_id' AND collation_name <> 'utf8mb4_bin')";
+        let is_php: Option<bool> = conn.query_first(sql).await?;
+        Ok(match is_php {
+            Some(true) => Self {
                 name: "users",
                 is_php: true,
-            }),
-            Ok(_) => Ok(OURS),
-            Err(failed) if [NO_TABLE, NO_COLUMN].map(Some).contains(&failed.code()) => Ok(OURS),
-            Err(failed) => Err(failed),
-        }
+            },
+            _ => OURS,
+        })
     }
 
     pub(super) async fn list(
