@@ -158,7 +158,8 @@ fn wire(config: &Config, apps: Apps, capacity: Capacity) -> Result<Hub, BuildErr
     }
 }
 
-/// Says what is wrong in the database, and notes once a minute which secrets are used. It never resolves.
+/// Says what is wrong in the database; then once a minute notes which secrets are used, and sees whether there is anything to
+/// clean up. It never resolves.
 async fn look_after(hub: &Hub, database: Option<&Database>, owed: &mut Vec<SecretUse>) {
     let Some(database) = database else {
         return std::future::pending().await;
@@ -169,6 +170,7 @@ async fn look_after(hub: &Hub, database: Option<&Database>, owed: &mut Vec<Secre
     loop {
         minutes.tick().await;
         note_use(hub, database, owed).await;
+        worker::push_chores(database).await;
     }
 }
 

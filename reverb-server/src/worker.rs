@@ -5,15 +5,23 @@ use std::pin::pin;
 use std::time::Duration;
 
 use reverb_core::app_store::BoxError;
-use reverb_core::queue::{Leased, Queue, QueueError, backoff};
+use reverb_core::clock::{Clock, SystemClock};
+use reverb_core::queue::{Job, Leased, Queue, QueueError, backoff};
 
 use crate::apps::Database;
+use crate::panel::store::{Retention, Swept};
 
 /// Has every server look at every app anew. It carries nothing.
 pub(crate) const RELOAD: &str = "reload";
 
+/// Removes sessions and entries of the audit log that are too old. It carries nothing.
+const CLEAN_UP: &str = "clean-up";
+
 /// What this version can do. Other jobs wait for a server that can do them.
-const KINDS: [&str; 1] = [RELOAD];
+const KINDS: [&str; 2] = [RELOAD, CLEAN_UP];
+
+/// How often it is cleaned up, by one of the servers.
+const CLEANED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How long it is waited for work where there was none.
 const IDLE: Duration = Duration::from_millis(500);
@@ -35,11 +43,37 @@ pub(crate) async fn work(database: Database, stops: impl Future<Output = ()>) {
     work_off(&*database.queue, &KINDS, perform, stops).await;
 }
 
+/// Pushes what is to be done every so often, if it is this server's turn. Asked for more often than that.
+pub(crate) async fn push_chores(database: &Database) {
+    let pushed: Result<(), BoxError> = async {
+        if database.panel.claim(CLEAN_UP, CLEANED_EVERY).await? {
+            let job = Job::new(CLEAN_UP, "").expect("it is short");
+            database.queue.push(job, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = pushed {
+        tracing::warn!(error = &*error as &dyn Error, "nothing is cleaned up now");
+    }
+}
+
 async fn perform(database: &Database, leased: &Leased) -> Result<(), BoxError> {
     match leased.kind.as_str() {
         RELOAD => {
             database.apps.announce_all().await?;
             tracing::info!("every server is told to look up all apps anew");
+            Ok(())
+        }
+        CLEAN_UP => {
+            let now = SystemClock.unix_time().as_secs();
+            let swept = database.panel.sweep(now, &Retention::default()).await?;
+            if swept != Swept::default() {
+                let Swept {
+                    sessions, entries, ..
+                } = swept;
+                tracing::info!(sessions, entries, "what was too old was removed");
+            }
             Ok(())
         }
         other => Err(format!("there is nobody here who can do {other:?}").into()),
@@ -147,13 +181,23 @@ mod tests {
 
     use reverb_core::app_store::{AppChanges, Changed, MemoryApps};
     use reverb_core::clock::ManualClock;
-    use reverb_core::queue::{Counts, Job, MemoryQueue};
+    use reverb_core::queue::{Counts, MemoryQueue};
+    use reverb_sqlite::Sqlite;
 
     use super::*;
-    use crate::panel::store::SqlitePanel;
+    use crate::panel::store::{NewEntry, PanelStore, SqlitePanel};
 
     async fn push(queue: &MemoryQueue, job: Job) {
         queue.push(job, Duration::ZERO).await.expect("pushed");
+    }
+
+    fn database(apps: &MemoryApps, queue: &MemoryQueue, panel: SqlitePanel) -> Database {
+        Database {
+            apps: Arc::new(apps.clone()),
+            queue: Arc::new(queue.clone()),
+            panel: Arc::new(panel),
+            name: "memory".to_owned(),
+        }
     }
 
     fn job(kind: &str) -> Job {
@@ -163,12 +207,7 @@ mod tests {
     #[tokio::test]
     async fn a_reload_is_announced_once_and_what_is_unknown_waits() {
         let (apps, queue) = (MemoryApps::default(), MemoryQueue::default());
-        let database = Database {
-            apps: Arc::new(apps.clone()),
-            queue: Arc::new(queue.clone()),
-            panel: Arc::new(SqlitePanel::nowhere()),
-            name: "memory".to_owned(),
-        };
+        let database = database(&apps, &queue, SqlitePanel::nowhere());
         push(&queue, job("from-a-later-version")).await;
         push(&queue, job(RELOAD)).await;
         work(database, async {
@@ -181,6 +220,28 @@ mod tests {
         assert_eq!((changes.revision, changes.apps), (1, Changed::Any));
         let counts = queue.counts().await.expect("counts");
         assert_eq!((counts.waiting, counts.dead), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn of_several_servers_one_cleans_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = Sqlite::open(&folder.path().join("panel.sqlite3")).expect("it opens");
+        let panel = SqlitePanel::open(file).await.expect("a panel");
+        let long_ago = NewEntry::new(1, "somebody", "something", "of 1970");
+        panel.note(&long_ago).await.expect("noted");
+        let queue = MemoryQueue::default();
+        let database = database(&MemoryApps::default(), &queue, panel.clone());
+        for _ in 0..3 {
+            push_chores(&database).await;
+        }
+        assert_eq!(queue.counts().await.expect("counts").waiting, 1);
+        work(database, async {
+            while queue.counts().await.expect("counts") != Counts::default() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert!(panel.entries(None, 1).await.expect("entries").is_empty());
     }
 
     /// Works off one job that can be attempted twice, each attempt like this; returns how many there were and what is left.
