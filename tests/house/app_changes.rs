@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reverb_core::app_store::{
     AppChanges, AppEditor, AppStore, Changed, Changes, MemoryApps, StoreError,
 };
+use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::protocol::{App, Origins};
 use serde_json::json;
 
@@ -426,4 +428,57 @@ async fn an_app_that_nobody_uses_and_that_was_removed_does_not_come_back_without
     store.is_away.store(true, Ordering::Release);
     let mut client = house.knock("/app/app-key").await;
     client.expect_close(4100, "try again").await;
+}
+
+/// A store in which everything takes its time.
+struct Slow(MemoryApps);
+
+/// How long a look-up takes.
+const A_WHILE: Duration = Duration::from_millis(20);
+
+#[async_trait]
+impl AppStore for Slow {
+    async fn find_by_key(&self, key: &str) -> Result<Option<Arc<App>>, StoreError> {
+        tokio::time::sleep(A_WHILE).await;
+        self.0.find_by_key(key).await
+    }
+
+    async fn find_by_id(&self, id: &str) -> Result<Option<Arc<App>>, StoreError> {
+        tokio::time::sleep(A_WHILE).await;
+        self.0.find_by_id(id).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_changed_does_not_wait_for_all_that_may_have() {
+    const MANY: u32 = 1000;
+    let many = (0..MANY).map(|n| App::new(&format!("0-{n}"), &format!("key-{n}"), "s"));
+    let many: Vec<App> = many.map(|app| app.expect("an app")).collect();
+    let apps = MemoryApps::new(many.iter().cloned().chain([app(), other()]));
+    let house = House::with_store(Slow(apps.clone()), [app(), other()], |builder| {
+        builder.changes(apps.clone())
+    })
+    .await;
+    // They are in use, so that there is something to look at.
+    let mut used = Vec::new();
+    for app in &many {
+        let hub = house.hub.clone();
+        let id = app.id.clone();
+        used.push(tokio::spawn(async move {
+            hub.app(id.as_str()).await.expect("it is there")
+        }));
+    }
+    let mut held = Vec::new();
+    for handle in used {
+        held.push(handle.await.expect("no panic"));
+    }
+    let mut client = house.client().await;
+    let start = SystemClock.now();
+    apps.announce_all().await.expect("announced");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    change(&apps, |app| app.active = false).await;
+    client.expect_close(4003, "disabled").await;
+    // One after another they take 20 s, and four at a time five.
+    let took = SystemClock.now() - start;
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }

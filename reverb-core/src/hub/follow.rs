@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::app_store::{AppChanges, Changed, Changes, StoreError};
 use crate::protocol::{App, AppId};
 
@@ -12,6 +14,10 @@ use super::{Hub, Shared};
 
 /// How often it is asked what has changed.
 const EVERY: Duration = Duration::from_millis(400);
+/// So many apps are looked at before it is asked again.
+const SOME: usize = 100;
+/// So many of them at a time.
+const AT_ONCE: usize = 4;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -64,8 +70,11 @@ struct Follower {
     changes: Arc<dyn AppChanges>,
     /// Up to which everything was heard.
     revision: u64,
-    /// Apps that have changed, which the store could not tell more about yet.
-    owed: BTreeSet<AppId>,
+    /// Apps that have changed, whose new state is not in force yet.
+    changed: BTreeSet<AppId>,
+    /// Apps that may have changed, among many, which are looked at some at a time: who has changed shall not wait for all of
+    /// them.
+    doubted: BTreeSet<AppId>,
     /// Whether the store has answered the last time.
     answers: bool,
     /// Whether everything that has changed is known.
@@ -78,7 +87,8 @@ impl Follower {
             shared,
             changes,
             revision: 0,
-            owed: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             answers: true,
             is_told: false,
         }
@@ -89,8 +99,13 @@ impl Follower {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            self.ask().await;
-            self.put_in_force().await;
+            // As long as the store answers, so that all are looked at soon; and heard what has changed meanwhile.
+            loop {
+                self.ask().await;
+                if !self.put_in_force().await || self.doubted.is_empty() {
+                    break;
+                }
+            }
         }
     }
 
@@ -112,10 +127,17 @@ impl Follower {
                     self.shared.directory.forget_revisions();
                 }
                 match apps {
-                    Changed::These(apps) if !went_back => self.owed.extend(apps),
+                    Changed::These(apps) if !went_back && apps.len() <= SOME => {
+                        apps.iter().for_each(|id| self.shared.apps.expire(id));
+                        self.changed.extend(apps);
+                    }
+                    Changed::These(apps) if !went_back => {
+                        self.shared.apps.expire_all();
+                        self.doubted.extend(apps);
+                    }
                     Changed::Any if revision == self.revision => {}
                     _ => {
-                        self.owed.extend(self.shared.directory.apps());
+                        self.doubted.extend(self.shared.directory.apps());
                         self.shared.apps.forget();
                     }
                 }
@@ -141,16 +163,46 @@ impl Follower {
         self.is_told = false;
     }
 
-    /// Whom the store cannot tell about now stays as it was, and is asked about again.
-    async fn put_in_force(&mut self) {
-        // What has changed is marked as such before the rest counts as it is.
-        self.owed.iter().for_each(|id| self.shared.apps.expire(id));
+    /// Puts in force what has changed, and some of what may have. Whom the store cannot tell about now stays as it was, and is
+    /// asked about again. Returns whether it could tell about all of them.
+    async fn put_in_force(&mut self) -> bool {
+        // What has changed was marked as such before the rest counts as it is.
         self.shared.apps.set_followed(self.is_told);
-        for id in std::mem::take(&mut self.owed) {
-            if self.shared.renew(&id).await.is_err() {
-                self.owed.insert(id);
+        let changed = std::mem::take(&mut self.changed);
+        self.changed = self.renew(changed).await;
+        if !self.changed.is_empty() {
+            return false;
+        }
+        let later = self.doubted.iter().nth(SOME).cloned();
+        let later = later.map(|id| self.doubted.split_off(&id));
+        let some = std::mem::replace(&mut self.doubted, later.unwrap_or_default());
+        let left = self.renew(some).await;
+        let all = left.is_empty();
+        self.doubted.extend(left);
+        all
+    }
+
+    /// Puts in force what the store says of these apps; returns those that are left once it could not tell about one.
+    async fn renew(&self, apps: BTreeSet<AppId>) -> BTreeSet<AppId> {
+        let (mut apps, mut left) = (apps.into_iter(), BTreeSet::new());
+        let mut asked = JoinSet::new();
+        loop {
+            while left.is_empty()
+                && asked.len() < AT_ONCE
+                && let Some(id) = apps.next()
+            {
+                let shared = self.shared.clone();
+                asked.spawn(async move { shared.renew(&id).await.map_err(|_| id) });
+            }
+            match asked.join_next().await {
+                Some(Ok(renewed)) => left.extend(renewed.err()),
+                // It panicked, which is the store's fault: that app stays as it is.
+                Some(Err(_)) => {}
+                None => break,
             }
         }
+        left.extend(apps);
+        left
     }
 }
 
