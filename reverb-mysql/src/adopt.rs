@@ -34,16 +34,28 @@ pub(crate) async fn glance(conn: &mut Conn) -> Result<Option<Glance>, Failed> {
 /// So many rows are dealt with in one transaction: each takes some round trips, and nobody changes an app meanwhile.
 const PAGE: usize = 200;
 
+/// What becomes of apps that are gone from the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// They count as removed.
+    Removed,
+    /// That is not for this caller to say, who may not know whether they come back.
+    Left,
+}
+
 /// Numbers what others have changed since anybody looked. Any node may do it; one does. What is done when it is broken off
 /// stays done.
-pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets) -> Result<(), Failed> {
+pub(crate) async fn adopt(conn: &mut Conn, secrets: &Secrets, gone: Gone) -> Result<(), Failed> {
     if !is_something_new(conn).await? {
         return Ok(());
     }
     loop {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
         let mut revision = lock(&mut transaction).await?;
-        let removed = forget_removed(&mut transaction, &mut revision).await?;
+        let removed = match gone {
+            Gone::Removed => forget_removed(&mut transaction, &mut revision).await?,
+            Gone::Left => 0,
+        };
         let sql = format!("SELECT a.id FROM {FROM} WHERE x.hash <> {HASH} LIMIT {PAGE}");
         let changed: Vec<u64> = transaction.query(sql).await?;
         for row_id in &changed {

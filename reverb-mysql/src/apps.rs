@@ -12,7 +12,7 @@ use reverb_core::app_store::{
 };
 use reverb_core::protocol::{App, AppId};
 
-use crate::adopt::{self, Glance, REMEMBERED};
+use crate::adopt::{self, Glance, Gone, REMEMBERED};
 use crate::database::{Failed, MySql, patiently};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
@@ -119,7 +119,7 @@ impl MySqlApps {
         if !new.is_empty() {
             match new.len() <= FEW {
                 true => adopt::adopt_rows(conn, &new, &self.shared.secrets).await?,
-                false => adopt::adopt(conn, &self.shared.secrets).await?,
+                false => adopt::adopt(conn, &self.shared.secrets, Gone::Left).await?,
             }
             rows = conn.exec(&*sql, params).await?;
         }
@@ -176,7 +176,7 @@ impl AppChanges for MySqlApps {
             if !is_new {
                 self.shared.vanished.are_back();
             } else if !self.shared.vanished.may_come_back(&mut conn).await? {
-                adopt::adopt(&mut conn, &self.shared.secrets).await?;
+                adopt::adopt(&mut conn, &self.shared.secrets, Gone::Removed).await?;
                 *self.shared.glance.lock() = glance;
             }
             // One view of both tables: what is not seen now has a higher number than the one that is.
@@ -256,8 +256,12 @@ impl AppEditor for MySqlApps {
     async fn count(&self) -> Result<u64, StoreError> {
         let count = patiently(async {
             let mut conn = self.database.conn().await?;
-            let count: Option<u64> = conn.query_first("SELECT COUNT(*) FROM reverb_apps").await?;
-            Ok(count.unwrap_or_default())
+            let sql = "SELECT COUNT(*), (SELECT COUNT(*) FROM rp_apps WHERE removed_at IS NULL) FROM reverb_apps";
+            // Where all are gone that were several, they may come back: nobody shall make a first app then.
+            Ok(match conn.query_first(sql).await?.unwrap_or_default() {
+                (0, known) if known > 1 => known,
+                (count, _) => count,
+            })
         });
         Ok(count.await?)
     }

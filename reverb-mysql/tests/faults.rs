@@ -414,14 +414,24 @@ async fn apps_that_are_gone_all_at_once_are_waited_for_before_they_count_as_remo
     ] {
         by_hand.query_drop(sql).await.expect(sql);
     }
+    assert_eq!(
+        answered(apps.count().await),
+        Some(4),
+        "no first app is made"
+    );
     assert!(answered(apps.find_by_key("key-1").await).is_none());
     assert_eq!(told(start).await, (0, start), "nobody is sent away");
     for n in 1..=4 {
         let refill = format!("INSERT INTO reverb_apps SELECT * FROM dump WHERE app_id = '{n}'");
         by_hand.query_drop(refill).await.expect("refilled");
+        for other in 1..=4 {
+            let found = answered(apps.find_by_key(&format!("key-{other}")).await);
+            assert_eq!(
+                found.map(|found| found.is_some()),
+                (other <= n).then_some(true)
+            );
+        }
         assert_eq!(told(start).await, (0, start), "nobody is sent away");
-        let found = answered(apps.find_by_key(&format!("key-{n}")).await);
-        assert!(found.expect("an answer").is_some());
     }
     let found = answered(apps.find_by_key("key-5").await);
     assert!(found.expect("an answer").is_none());
@@ -440,4 +450,36 @@ async fn apps_that_are_gone_all_at_once_are_waited_for_before_they_count_as_remo
     assert_eq!(told(start).await.0, 4);
     let found = answered(apps.find_by_key("key-1").await);
     assert!(found.expect("an answer").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lists_apps_while_they_are_put_back_removes_none() {
+    const OTHERS: &str = "WHERE app_id <> '1'";
+    let url = support::database().await;
+    let (apps, _queue, mut by_hand) = open(&url).await;
+    let fill = "INSERT INTO reverb_apps (name, app_id, app_key, app_secret)
+        SELECT '', CONCAT('app-', seq), CONCAT('key-', seq), 'plain-secret' FROM seq_2_to_60";
+    by_hand.query_drop(fill).await.expect("filled");
+    let start = apps.changes_since(0).await.expect("an answer").revision;
+    for sql in [
+        "CREATE TABLE dump AS SELECT * FROM reverb_apps".to_owned(),
+        "DELETE FROM reverb_apps".to_owned(),
+        format!("UPDATE dump SET name = 'older' {OTHERS}"),
+        format!("INSERT INTO reverb_apps SELECT * FROM dump {OTHERS} ORDER BY id LIMIT 25"),
+    ] {
+        by_hand.query_drop(&sql).await.expect(&sql);
+    }
+    assert_eq!(apps.list(None, 500).await.expect("a list").len(), 25);
+    let told = apps.changes_since(start).await.expect("an answer");
+    let Changed::These(told) = told.apps else {
+        panic!("it is known what has changed");
+    };
+    for id in told {
+        let found = answered(apps.find_by_id(id.as_str()).await);
+        assert!(found.expect("an answer").is_some(), "{id} is there");
+    }
+    assert!(
+        answered(apps.find_by_id("app-60").await).is_none(),
+        "it may come back"
+    );
 }
