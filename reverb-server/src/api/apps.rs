@@ -66,7 +66,7 @@ impl Shared {
     pub(super) async fn create(&self, body: &[u8]) -> Answer {
         let body = object(body)?;
         let database = self.database()?;
-        let (wanted, mut mistakes) = Wanted::read(&body, true);
+        let (wanted, mut mistakes) = Wanted::read(&body, None);
         self.note_taken(database, &wanted, None, &mut mistakes)
             .await?;
         if !mistakes.is_empty() {
@@ -88,19 +88,23 @@ impl Shared {
         };
         tracing::info!(app = %app.id, "an app was made over the management API");
         warn_of_no_origin(&app);
-        let row = self.row_of(database, &app).await?;
+        let row = match self.row_of(database, &app).await {
+            Err(Refusal::Unavailable) => return Err(Refusal::MadeUnseen(app.id.to_string())),
+            row => row?,
+        };
         Ok(shown(StatusCode::CREATED, &Resource::with_secret(&row)))
     }
 
     pub(super) async fn update(&self, id: &str, body: &[u8]) -> Answer {
-        let mut body = object(body)?;
+        let body = object(body)?;
         let row = self.row(id).await?;
-        // What is as it is shown may be sent back, though it was made elsewhere by other rules.
-        let shown_now = serde_json::to_value(Resource::of(&row)).expect("an app is JSON");
-        body.retain(|field, value| shown_now.get(field) != Some(value));
+        let before = serde_json::to_value(Resource::of(&row)).expect("an app is JSON");
+        if row.app.is_ok() && !Wanted::is_news(&body, &before) {
+            return Ok(shown(StatusCode::OK, &Resource::of(&row)));
+        }
         let found = row.app.map_err(StoreError::from)?;
         let database = self.database()?;
-        let (wanted, mut mistakes) = Wanted::read(&body, false);
+        let (wanted, mut mistakes) = Wanted::read(&body, Some(&before));
         self.note_taken(database, &wanted, Some(&found), &mut mistakes)
             .await?;
         if !mistakes.is_empty() {
@@ -123,7 +127,8 @@ impl Shared {
         let row = self.row(id).await?;
         // One that is stored wrongly can be deleted too.
         let app_id = row.id();
-        self.database()?.apps.remove(app_id).await?;
+        let removed = self.database()?.apps.remove(app_id).await;
+        removed.map_err(|error| Refusal::from(error).of(said(id)))?;
         tracing::info!(app = app_id, "an app was deleted over the management API");
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
@@ -225,9 +230,14 @@ impl Shared {
     ) -> Result<AppRow, Refusal> {
         let database = self.database()?;
         let find = || async { Ok(self.row(id).await?.app.map_err(StoreError::from)?) };
-        let app = self.apps.change(database, find, change).await?;
+        let app = self.apps.change(database, find, change).await;
+        let app = app.map_err(|refusal| refusal.of(said(id)))?;
         tracing::info!(app = %app.id, "an app was changed over the management API");
-        self.row_of(database, &app).await
+        match self.row_of(database, &app).await {
+            // It is done: who was told otherwise, of a new secret say, would do it again.
+            Err(Refusal::Unavailable) => Ok(AppRow::new(number(id).unwrap_or_default(), Ok(app))),
+            row => row,
+        }
     }
 
     /// Notes what another app has already, so that a caller hears of it together with all other mistakes. Who comes at the same

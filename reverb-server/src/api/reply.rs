@@ -52,6 +52,8 @@ pub(super) enum Refusal {
     StillOverlaps(u64),
     /// The store does not answer.
     Unavailable,
+    /// An app was made, of this id, but the store does not answer any more, so that nobody sees it.
+    MadeUnseen(String),
     /// There is nothing that apps could be kept in.
     NoDatabase,
 }
@@ -59,6 +61,14 @@ pub(super) enum Refusal {
 impl Refusal {
     pub(super) fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid(Mistakes::one(field, message))
+    }
+
+    /// The same in answer to a path with this number: an app that has gone meanwhile is named as there.
+    pub(super) fn of(self, number: String) -> Self {
+        match self {
+            Self::NoApp(_) => Self::NoApp(number),
+            other => other,
+        }
     }
 
     fn status(&self) -> StatusCode {
@@ -70,7 +80,9 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Request(status, _) => *status,
             Self::Corrupt | Self::Busy | Self::StillOverlaps(_) => StatusCode::CONFLICT,
-            Self::Unavailable | Self::NoDatabase => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::MadeUnseen(_) | Self::NoDatabase => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -106,6 +118,9 @@ impl Refusal {
             Self::Unavailable => {
                 "The app store does not answer at the moment. Try again.".to_owned()
             }
+            Self::MadeUnseen(id) => format!(
+                "The app {id} is made, but the app store does not answer now, so that its secret cannot be shown: give it another with rotate-secret."
+            ),
             Self::NoDatabase => {
                 "This server keeps no apps in a database: start it with --data-dir or --database-url.".to_owned()
             }

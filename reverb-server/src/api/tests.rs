@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER};
 use http_body_util::Full;
-use reverb_core::app_store::AppEditor;
+use reverb_core::app_store::{AppEditor, AppRow};
 use reverb_core::clock::ManualClock;
 use reverb_core::protocol::App;
 use reverb_core::queue::MemoryQueue;
@@ -221,6 +221,60 @@ async fn a_change_that_others_were_faster_with_is_made_all_the_same() {
         .call("PATCH /api/reverb-apps/1", json!({"name": "Laden"}))
         .await;
     assert_eq!((reply.status, reply.number("retry-after")), (409, Some(1)));
+}
+
+#[tokio::test]
+async fn what_was_done_is_not_called_undone_when_it_cannot_be_read_again() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    desk.store.goes_away.store(true, Ordering::Release);
+    let reply = desk
+        .call("POST /api/reverb-apps/1/rotate-secret", Value::Null)
+        .await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let found = desk.store.apps.row(1).await.expect("an answer");
+    let app = found.expect("the app").app.expect("an app");
+    assert_eq!(reply.body["data"]["app_secret"], app.secret.reveal());
+
+    desk.store.is_away.store(false, Ordering::Release);
+    let body = json!({"name": "Shop", "app_id": "app-unseen"});
+    let reply = desk.call("POST /api/reverb-apps", body).await;
+    let told = reply.body["message"].as_str().expect("text");
+    assert!(told.starts_with("The app app-unseen is made,"), "{told}");
+    assert_eq!(reply.status, 503);
+}
+
+#[tokio::test]
+async fn an_app_that_has_gone_meanwhile_is_named_as_in_the_path() {
+    let desk = Desk::new();
+    desk.call("POST /api/reverb-apps", json!({"name": "Shop"}))
+        .await;
+    desk.store.has_gone.store(true, Ordering::Release);
+    let reply = desk
+        .call("PATCH /api/reverb-apps/1", json!({"name": "Store"}))
+        .await;
+    let message = "No query results for model [App\\Models\\ReverbApp] 1";
+    assert_eq!(
+        (reply.status, &reply.body),
+        (404, &json!({"message": message}))
+    );
+}
+
+#[tokio::test]
+async fn what_is_sent_back_as_it_is_changes_nothing() {
+    let desk = Desk::new();
+    let body = json!({"name": "Shop", "allowed_origins": ["a.test"]});
+    desk.call("POST /api/reverb-apps", body).await;
+    let shown = desk.call("GET /api/reverb-apps/1", Value::Null).await;
+    let before = desk.store.apps.row(1).await.expect("an answer");
+    let reply = desk
+        .call("PATCH /api/reverb-apps/1", shown.body["data"].clone())
+        .await;
+    assert_eq!((reply.status, &reply.body), (200, &shown.body));
+    let after = desk.store.apps.row(1).await.expect("an answer");
+    let revision = |row: Option<AppRow>| row.expect("the app").app.expect("an app").revision;
+    assert_eq!(revision(after), revision(before));
 }
 
 #[tokio::test]

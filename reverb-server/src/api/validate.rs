@@ -34,10 +34,13 @@ const SECRET: (usize, usize) = (16, 255);
 const CONNECTIONS: i128 = i32::MAX as i128;
 
 impl Wanted {
-    /// What this body wants, for a new app or for one that there is.
-    pub(super) fn read(body: &Map<String, Value>, is_new: bool) -> (Self, Mistakes) {
+    /// What this body wants, for a new app or for one that there is, shown so. What that has already may be said again, though
+    /// it was made elsewhere by other rules.
+    pub(super) fn read(body: &Map<String, Value>, before: Option<&Value>) -> (Self, Mistakes) {
+        let is_new = before.is_none();
         let mut form = Form {
             body,
+            before,
             mistakes: Mistakes::default(),
         };
         let wanted = Self {
@@ -52,6 +55,26 @@ impl Wanted {
             settings: form.settings(),
         };
         (wanted, form.mistakes)
+    }
+
+    /// Whether this body says anything of an app that is not as it is shown.
+    pub(super) fn is_news(body: &Map<String, Value>, before: &Value) -> bool {
+        const FIELDS: [&str; 9] = [
+            "name",
+            "app_id",
+            "app_key",
+            "app_secret",
+            "description",
+            "is_active",
+            "max_connections",
+            "allowed_origins",
+            "settings",
+        ];
+        let said = FIELDS
+            .iter()
+            .filter_map(|field| Some((field, body.get(*field)?)));
+        said.into_iter()
+            .any(|(field, value)| before.get(*field) != Some(value))
     }
 
     /// Whether it names this, `id` or `key`, rather than have one made.
@@ -154,6 +177,7 @@ fn spoken(field: &str) -> String {
 /// A body, and what is wrong with it so far.
 struct Form<'a> {
     body: &'a Map<String, Value>,
+    before: Option<&'a Value>,
     mistakes: Mistakes,
 }
 
@@ -161,6 +185,11 @@ impl<'a> Form<'a> {
     /// The value of a field that is there; an empty text is `null`.
     fn get(&self, field: &str) -> Option<Given<'a>> {
         self.body.get(field).map(Given::of)
+    }
+
+    /// What the app has in this field, if there is one.
+    fn before(&self, field: &str) -> Option<&'a Value> {
+        self.before?.get(field)
     }
 
     fn complain(&mut self, field: &str, what: &str) {
@@ -215,6 +244,9 @@ impl<'a> Form<'a> {
 
     fn credential(&mut self, field: &str, (least, most): (usize, usize)) -> Option<String> {
         let text = self.text(field)?;
+        if self.before(field).and_then(Value::as_str) == Some(text) {
+            return Some(text.to_owned());
+        }
         let length = text.chars().count();
         if length < least {
             self.complain(field, &format!("must be at least {least} characters."));
@@ -274,10 +306,14 @@ impl<'a> Form<'a> {
                 return None;
             }
         };
+        let before = self.before(FIELD).and_then(Value::as_array);
+        let is_there = |entry| before.is_some_and(|before| before.contains(entry));
         let mut origins = Vec::new();
         for (n, entry) in list.iter().enumerate() {
             match Given::of(entry) {
-                Given::Text(text) if text == "*" || is_host(text) => origins.push(text.to_owned()),
+                Given::Text(text) if text == "*" || is_host(text) || is_there(entry) => {
+                    origins.push(text.to_owned());
+                }
                 _ => {
                     let field = format!("{FIELD}.{n}");
                     let message =

@@ -149,7 +149,7 @@ fn what_is_shown_can_be_sent_back_by_whatever_rules_it_was_made() {
     );
     app["allowed_origins"] = json!(["*.shop.test", "*.other.test"]);
     let refused = desk.patch(&path, app);
-    assert!(refused.ok(422)["errors"]["allowed_origins.0"].is_array());
+    assert!(refused.ok(422)["errors"]["allowed_origins.1"].is_array());
 }
 
 /// Knocks until this is heard: a change is in force within a second.

@@ -20,6 +20,10 @@ pub(super) struct Store {
     pub(super) is_away: AtomicBool,
     pub(super) outdated: AtomicUsize,
     pub(super) has_corrupt: AtomicBool,
+    /// The store goes away once it has made or changed an app.
+    pub(super) goes_away: AtomicBool,
+    /// An app has gone when it is to be changed.
+    pub(super) has_gone: AtomicBool,
 }
 
 impl Store {
@@ -97,7 +101,10 @@ impl AppEditor for Store {
             let field = "description";
             return Err(EditError::Unfit { field, reason });
         }
-        self.apps.create(app).await
+        let made = self.apps.create(app).await;
+        self.is_away
+            .store(self.goes_away.load(Ordering::Acquire), Ordering::Release);
+        made
     }
 
     async fn save(&self, app: App) -> Result<Arc<App>, EditError> {
@@ -109,7 +116,13 @@ impl AppEditor for Store {
             let (read, now) = (app.revision, app.revision + 1);
             return Err(EditError::Outdated { id, read, now });
         }
-        self.apps.save(app).await
+        if self.has_gone.load(Ordering::Acquire) {
+            self.apps.remove(app.id.as_str()).await?;
+        }
+        let saved = self.apps.save(app).await;
+        self.is_away
+            .store(self.goes_away.load(Ordering::Acquire), Ordering::Release);
+        saved
     }
 
     async fn remove(&self, id: &str) -> Result<(), EditError> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 fn mistakes(body: Value, is_new: bool) -> Value {
     let body = body.as_object().expect("an object");
-    let (_, mistakes) = Wanted::read(body, is_new);
+    let (_, mistakes) = Wanted::read(body, (!is_new).then_some(&Value::Null));
     match mistakes.is_empty() {
         true => Value::Null,
         false => serde_json::to_value(&mistakes).expect("JSON"),
@@ -17,7 +17,7 @@ fn made(mut body: Value) -> App {
     let fields = body.as_object_mut().expect("an object");
     fields.entry("name").or_insert_with(|| "Shop".into());
     assert_eq!(mistakes(body.clone(), true), Value::Null, "{body}");
-    let (wanted, _) = Wanted::read(body.as_object().expect("an object"), true);
+    let (wanted, _) = Wanted::read(body.as_object().expect("an object"), None);
     let mut app = App::new("1", "key", "secret").expect("an app");
     wanted.apply_to(&mut app);
     app
@@ -44,12 +44,12 @@ fn told(field: &str, value: Value) -> String {
 #[test]
 fn mistakes_are_told_in_laravels_words_and_in_order() {
     let body = json!({"app_key": "a b", "app_id": "short", "allowed_origins": ["*", "a b", ""]});
-    let (_, mistakes) = Wanted::read(body.as_object().expect("an object"), true);
+    let (_, mistakes) = Wanted::read(body.as_object().expect("an object"), None);
     assert_eq!(
         serde_json::to_string(&mistakes).expect("JSON"),
         r#"{"message":"The name field is required. (and 5 more errors)","errors":{"name":["The name field is required."],"app_id":["The app id field must be at least 8 characters."],"app_key":["The app key field must be at least 8 characters.","The app key field format is invalid."],"allowed_origins.1":["The allowed_origins.1 field must be a domain (e.g. example.com) or '*'."],"allowed_origins.2":["The allowed_origins.2 field must be a domain (e.g. example.com) or '*'."]}}"#
     );
-    let one_more = Wanted::read(json!({"app_id": 7}).as_object().expect("an object"), true).1;
+    let one_more = Wanted::read(json!({"app_id": 7}).as_object().expect("an object"), None).1;
     assert_eq!(
         one_more.summary(),
         "The name field is required. (and 1 more error)"
@@ -300,7 +300,7 @@ fn settings_of_ours_are_set_one_by_one() {
     );
     assert!(app.subscription_count && !app.watchlist && app.force_tls);
     let body = json!({"settings": {"limits": {"batch_size": 3}, "watchlist": null}});
-    let (wanted, mistakes) = Wanted::read(body.as_object().expect("an object"), false);
+    let (wanted, mistakes) = Wanted::read(body.as_object().expect("an object"), Some(&Value::Null));
     assert!(mistakes.is_empty());
     wanted.apply_to(&mut app);
     assert_eq!(
