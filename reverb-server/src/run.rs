@@ -8,8 +8,7 @@ use reverb_core::app_store::{SecretUse, StoreError};
 use reverb_core::clock::SystemClock;
 use reverb_core::hub::{BuildError, Hub};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
 
 use crate::api::Api;
 use crate::apps::{Apps, AppsError, Database};
@@ -109,13 +108,10 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let database = apps.database().cloned();
     let mut owed = Vec::new();
-    let (stop_work, work_stops) = oneshot::channel::<()>();
-    let mut workers = JoinSet::new();
-    if let Some(database) = database.clone() {
-        workers.spawn(worker::work(database, async {
-            let _ = work_stops.await;
-        }));
-    }
+    let (stop_work, work_stops) = watch::channel(());
+    let worker = database
+        .clone()
+        .map(|database| tokio::spawn(worker::work(database, work_stops)));
     let api = Api::new(config, apps.clone(), SystemClock);
     let hub = wire(config, apps, capacity)?;
     let site = Site::new(hub.service(), api, &config.path);
@@ -129,9 +125,8 @@ pub async fn run(
     let connections = hub.sizes().connections;
     tracing::info!(connections, "telling every client to reconnect (4200)");
     hub.drain(farewell(connections)).await;
-    if tokio::time::timeout(LAST_JOB, workers.join_all())
-        .await
-        .is_err()
+    if let Some(worker) = worker
+        && tokio::time::timeout(LAST_JOB, worker).await.is_err()
     {
         tracing::warn!("a job was left: another server does it, or the next start");
     }

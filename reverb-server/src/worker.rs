@@ -8,6 +8,8 @@ use reverb_core::app_store::BoxError;
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::queue::{Job, Leased, Queue, QueueError, backoff};
 
+use tokio::sync::watch;
+
 use crate::apps::Database;
 use crate::panel::store::{Retention, Swept};
 
@@ -32,10 +34,28 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// After this a job whose worker has vanished is given to another.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Works until it is told to stop, and then ends what it is at: within fifty seconds, mostly at once.
+/// Works until whoever holds the other end of `stops` lets go of it, and then ends what it is at: within fifty seconds,
+/// mostly at once.
 ///
-/// A job that it is dropped at, or that panics, is tried again, by any server.
-pub(crate) async fn work(database: Database, stops: impl Future<Output = ()>) {
+/// A job that panics is tried again, by any server, and so is one whose worker was dropped. A queue that panics is asked again.
+pub(crate) async fn work(database: Database, stops: watch::Receiver<()>) {
+    loop {
+        let stopped = stopped(stops.clone());
+        let worker = tokio::spawn(work_until(database.clone(), stopped));
+        match worker.await {
+            Ok(()) => return,
+            Err(panicked) => tracing::error!(%panicked, "the worker has ended: another one begins"),
+        }
+        tokio::time::sleep(AWAY).await;
+    }
+}
+
+/// Resolves when the other end is gone.
+async fn stopped(mut stops: watch::Receiver<()>) {
+    while stops.changed().await.is_ok() {}
+}
+
+async fn work_until(database: Database, stops: impl Future<Output = ()>) {
     let perform = |leased: Leased| {
         let database = database.clone();
         async move { perform(&database, &leased).await }
@@ -179,9 +199,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+    use async_trait::async_trait;
     use reverb_core::app_store::{AppChanges, Changed, MemoryApps};
     use reverb_core::clock::ManualClock;
-    use reverb_core::queue::{Counts, MemoryQueue};
+    use reverb_core::queue::{Counts, DeadJob, JobId, MemoryQueue};
     use reverb_sqlite::Sqlite;
 
     use super::*;
@@ -210,7 +231,7 @@ mod tests {
         let database = database(&apps, &queue, SqlitePanel::nowhere());
         push(&queue, job("from-a-later-version")).await;
         push(&queue, job(RELOAD)).await;
-        work(database, async {
+        work_until(database, async {
             while queue.counts().await.expect("counts").waiting > 1 {
                 tokio::task::yield_now().await;
             }
@@ -235,7 +256,7 @@ mod tests {
             push_chores(&database).await;
         }
         assert_eq!(queue.counts().await.expect("counts").waiting, 1);
-        work(database, async {
+        work_until(database, async {
             while queue.counts().await.expect("counts") != Counts::default() {
                 tokio::task::yield_now().await;
             }
@@ -297,6 +318,81 @@ mod tests {
         let (attempts, left, reason) = worked_off(std::future::pending).await;
         assert_eq!((attempts, left.dead), (2, 1));
         assert!(reason.contains("50 s"), "{reason}");
+    }
+
+    /// A queue that panics at first.
+    struct Faulty(MemoryQueue, AtomicU32);
+
+    #[async_trait]
+    impl Queue for Faulty {
+        async fn push(&self, job: Job, delay: Duration) -> Result<JobId, QueueError> {
+            self.0.push(job, delay).await
+        }
+
+        async fn lease(
+            &self,
+            kinds: &[&str],
+            time: Duration,
+        ) -> Result<Option<Leased>, QueueError> {
+            assert_ne!(self.1.fetch_add(1, Relaxed), 0, "on purpose");
+            self.0.lease(kinds, time).await
+        }
+
+        async fn extend(&self, leased: &Leased, time: Duration) -> Result<(), QueueError> {
+            self.0.extend(leased, time).await
+        }
+
+        async fn finish(&self, leased: &Leased) -> Result<(), QueueError> {
+            self.0.finish(leased).await
+        }
+
+        async fn retry(
+            &self,
+            leased: &Leased,
+            after: Duration,
+            why: &str,
+        ) -> Result<(), QueueError> {
+            self.0.retry(leased, after, why).await
+        }
+
+        async fn bury(&self, leased: &Leased, why: &str) -> Result<(), QueueError> {
+            self.0.bury(leased, why).await
+        }
+
+        async fn counts(&self) -> Result<Counts, QueueError> {
+            self.0.counts().await
+        }
+
+        async fn dead(
+            &self,
+            after: Option<JobId>,
+            most: usize,
+        ) -> Result<Vec<DeadJob>, QueueError> {
+            self.0.dead(after, most).await
+        }
+
+        async fn revive(&self, id: JobId) -> Result<(), QueueError> {
+            self.0.revive(id).await
+        }
+
+        async fn purge_dead(&self, id: Option<JobId>) -> Result<u64, QueueError> {
+            self.0.purge_dead(id).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_panics_is_asked_again_until_the_worker_is_stopped() {
+        let queue = MemoryQueue::default();
+        let mut database = database(&MemoryApps::default(), &queue, SqlitePanel::nowhere());
+        database.queue = Arc::new(Faulty(queue.clone(), AtomicU32::new(0)));
+        push(&queue, job(RELOAD)).await;
+        let (stop, stops) = watch::channel(());
+        let worker = tokio::spawn(work(database, stops));
+        while queue.counts().await.expect("counts") != Counts::default() {
+            tokio::time::sleep(IDLE).await;
+        }
+        drop(stop);
+        worker.await.expect("it has ended well");
     }
 
     #[test]
