@@ -251,6 +251,35 @@ fn each_refusal_has_its_sentence_and_its_exit_code() {
 }
 
 #[test]
+fn what_cannot_be_noted_is_not_done() {
+    let place = place();
+    place.succeeds(&create("Ada", "ada@example.com"));
+    place.succeeds(&create("Bob", "bob@example.com"));
+    let before = place.json(&["user", "list", "--json"]);
+    let connection = Connection::open(place.path("data/reverb.sqlite3")).expect("it opens");
+    let trigger =
+        "CREATE TRIGGER no BEFORE INSERT ON panel_audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    connection.execute_batch(trigger).expect("made");
+    for args in [
+        &create("Eve", "eve@example.com")[..],
+        &["user", "update", "bob@example.com", "--name", "Böb"],
+        &[
+            "user",
+            "password",
+            "bob@example.com",
+            "--password",
+            "password 2",
+        ],
+        &["user", "deactivate", "bob@example.com"],
+        &["user", "delete", "bob@example.com", "--yes"],
+    ] {
+        assert_eq!(told(&place, args, "").0, 1, "{args:?}");
+    }
+    assert_eq!(place.json(&["user", "list", "--json"]), before);
+    assert_eq!(audit(&place).len(), 2);
+}
+
+#[test]
 fn a_password_is_a_line_of_standard_input() {
     let place = place();
     let line = &create("Ada", "ada@example.com")[..6];

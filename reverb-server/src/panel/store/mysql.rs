@@ -192,21 +192,24 @@ impl PanelStore for MySqlPanel {
             .await
     }
 
-    async fn create_user(&self, user: &NewUser, now: u64) -> Result<User, PanelError> {
+    async fn create_user(&self, user: &NewUser, entry: &NewEntry) -> Result<User, PanelError> {
         let user = &user.checked()?;
-        let work = |mut conn: Conn, at| async move { self.users.create(&mut conn, user, at).await };
-        self.run_at(now, work).await
+        self.run_at(entry.at, |mut conn, at| async move {
+            self.users.create(&mut conn, user, entry, at).await
+        })
+        .await
     }
 
     async fn update_user(
         &self,
         id: u64,
         change: &UserChange,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<User, PanelError> {
-        let work =
-            |mut conn: Conn, at| async move { self.users.update(&mut conn, id, change, at).await };
-        self.run_at(now, work).await
+        self.run_at(entry.at, |mut conn, at| async move {
+            self.users.update(&mut conn, id, change, entry, at).await
+        })
+        .await
     }
 
     async fn set_password(
@@ -214,18 +217,18 @@ impl PanelStore for MySqlPanel {
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<(), PanelError> {
-        let work = |mut conn: Conn, at| async move {
+        self.run_at(entry.at, |mut conn, at| async move {
             self.users
-                .set_password(&mut conn, id, password, keep, at)
+                .set_password(&mut conn, id, password, keep, entry, at)
                 .await
-        };
-        self.run_at(now, work).await
+        })
+        .await
     }
 
-    async fn remove_user(&self, id: u64) -> Result<User, PanelError> {
-        self.run(|mut conn| async move { self.users.remove(&mut conn, id).await })
+    async fn remove_user(&self, id: u64, entry: &NewEntry) -> Result<User, PanelError> {
+        self.run(|mut conn| async move { self.users.remove(&mut conn, id, entry).await })
             .await
     }
 
@@ -319,9 +322,8 @@ impl PanelStore for MySqlPanel {
     }
 
     async fn note(&self, entry: &NewEntry) -> Result<(), PanelError> {
-        self.wrote(records::NOTE, records::params(&entry.checked()?))
-            .await?;
-        Ok(())
+        self.run(|mut conn| async move { records::note(&mut conn, entry).await })
+            .await
     }
 
     async fn entries(&self, before: Option<u64>, most: usize) -> Result<Vec<Entry>, PanelError> {

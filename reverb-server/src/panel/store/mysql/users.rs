@@ -3,10 +3,10 @@
 use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::mysql_async::{Conn, Row, Transaction, TxOpts, Value, params};
 
-use super::{Failed, row, sessions};
+use super::{Failed, records, row, sessions};
 use crate::apps::random_alphanumerics;
 use crate::panel::store::{
-    NewUser, PanelError, PasswordHash, SessionKey, User, UserChange, limit, session,
+    NewEntry, NewUser, PanelError, PasswordHash, SessionKey, User, UserChange, limit, session,
 };
 
 /// Where the users are.
@@ -89,6 +89,7 @@ impl Table {
         &self,
         conn: &mut Conn,
         user: &NewUser,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<User, Failed> {
         // Where there is no such column everybody is active, and where there is one that is its default.
@@ -109,11 +110,15 @@ impl Table {
             "password" => user.password.reveal(),
             "now" => now,
         };
-        let made = conn.exec_drop(sql, values).await;
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let made = transaction.exec_drop(sql, values).await;
         made.map_err(|error| taken_or_old(error.into(), &user.email))?;
-        let id = conn.last_insert_id().unwrap_or_default();
-        let made = self.by_id(conn, id).await?;
-        Ok(made.ok_or(PanelError::Missing)?)
+        let id = transaction.last_insert_id().unwrap_or_default();
+        let made = self.by_id(&mut transaction, id).await?;
+        let made = made.ok_or(PanelError::Missing)?;
+        records::note(&mut transaction, entry).await?;
+        transaction.commit().await?;
+        Ok(made)
     }
 
     pub(super) async fn update(
@@ -121,6 +126,7 @@ impl Table {
         conn: &mut Conn,
         id: u64,
         change: &UserChange,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<User, Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -152,6 +158,7 @@ impl Table {
         let sql = format!("UPDATE {} SET {columns} WHERE id = :id", self.name);
         let written = transaction.exec_drop(sql, values).await;
         written.map_err(|error| taken_or_old(error.into(), &after.email))?;
+        records::note(&mut transaction, entry).await?;
         transaction.commit().await?;
         Ok(after)
     }
@@ -162,6 +169,7 @@ impl Table {
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<(), Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -186,10 +194,16 @@ impl Table {
         let go_on = "UPDATE rp_panel_sessions SET password_mark = ? WHERE user_id = ? AND id = ?";
         let mark = session::mark(password);
         transaction.exec_drop(go_on, (&mark[..], id, kept)).await?;
+        records::note(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
     }
 
-    pub(super) async fn remove(&self, conn: &mut Conn, id: u64) -> Result<User, Failed> {
+    pub(super) async fn remove(
+        &self,
+        conn: &mut Conn,
+        id: u64,
+        entry: &NewEntry,
+    ) -> Result<User, Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
         let (user, has_active) = self.lock(&mut transaction, id).await?;
         if user.active {
@@ -202,6 +216,7 @@ impl Table {
             .await?;
         let sql = format!("DELETE FROM {} WHERE id = ?", self.name);
         transaction.exec_drop(sql, (id,)).await?;
+        records::note(&mut transaction, entry).await?;
         transaction.commit().await?;
         Ok(user)
     }
