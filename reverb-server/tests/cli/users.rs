@@ -443,4 +443,17 @@ async fn in_the_database_of_the_php_product_they_are_its_users() {
         .await
         .expect("a number");
     assert_eq!(noted, Some(1));
+    // Whose they are stays as it was decided; a server says that it looks otherwise now.
+    let convert = "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+    conn.query_drop(convert).await.expect("converted");
+    let (code, said) = asked(&["user", "list"], "");
+    let remedy = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    assert!(code == 0 && said.contains("bob@example.com"), "{said}");
+    let server = place.start(&["--database-url", &url]);
+    server.logs(remedy);
+    assert_eq!(server.log().matches(remedy).count(), 1);
+    drop(server);
+    conn.query_drop("DROP TABLE users").await.expect("dropped");
+    let (code, said) = asked(&["user", "list"], "");
+    assert!(code == 1 && said.contains(remedy), "{said}");
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use reverb_mysql::MySql;
 use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::mysql_async::{Conn, Row};
-use reverb_server::panel::store::{MySqlPanel, NewUser, PanelError};
+use reverb_mysql::{MySql, OpenError};
+use reverb_server::panel::store::{MySqlPanel, NewUser, PanelError, PanelStore};
 use reverb_server::password;
 
 use crate::contract::{
@@ -332,7 +332,68 @@ async fn the_users_of_another_laravel_application_are_none_of_ours() {
     assert!(!is_php(url.clone()).await);
     assert!(!is_php(url).await);
     let (url, mut conn) = new().await;
-    assert!(is_php(url.clone()).await);
     run(&mut conn, &["ALTER TABLE users DROP COLUMN remember_token"]).await;
     assert!(!is_php(url).await);
+}
+
+const TO_PHP: &str =
+    "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
+const TO_OURS: &str =
+    "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_the_users_are_is_decided_once() {
+    // The database of another application, with a customer.
+    let (url, mut conn) = new().await;
+    let customer = format!(
+        "INSERT INTO users (name, email, password) VALUES ('Eve', 'eve@example.com', '{HASH}')"
+    );
+    run(&mut conn, &["DROP TABLE reverb_apps", &customer]).await;
+    assert!(!panel(&url).await.is_php());
+    run(&mut conn, &[TO_PHP]).await;
+    let store = panel(&url).await;
+    assert!(!store.is_php());
+    let eve = store.user_by_email("eve@example.com").await;
+    assert_eq!(eve.expect("an answer"), None);
+    // Nor does the product's become another one.
+    let (url, mut conn) = new().await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &[TO_OURS]).await;
+    assert!(panel(&url).await.is_php());
+    // Whoever runs the database can say otherwise.
+    let ours = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    run(&mut conn, &[ours, TO_PHP]).await;
+    assert!(!panel(&url).await.is_php());
+    // A row that has gone is made again.
+    run(&mut conn, &["DELETE FROM rp_panel_guard"]).await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &[TO_OURS]).await;
+    assert!(panel(&url).await.is_php());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_whose_table_has_gone_are_missed_at_once() {
+    let (url, mut conn) = new().await;
+    panel(&url).await;
+    let refused = || async {
+        let database = MySql::open(&url).await.expect("the apps are as they were");
+        let refused = MySqlPanel::open(database).await.expect_err("refused");
+        assert!(matches!(refused, OpenError::Own(_)), "{refused:?}");
+        refused.to_string()
+    };
+    run(&mut conn, &["RENAME TABLE users TO gone"]).await;
+    let told = refused().await;
+    let remedy = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    assert!(
+        told.contains("its table users has gone") && told.contains(remedy),
+        "{told}"
+    );
+    run(&mut conn, &["RENAME TABLE gone TO users"]).await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &["DROP TABLE users", remedy]).await;
+    assert!(!panel(&url).await.is_php());
+    let other = "UPDATE rp_panel_guard SET users_table = 'Users'";
+    run(&mut conn, &[other]).await;
+    let told = refused().await;
+    assert!(told.contains("\"Users\""), "{told}");
 }

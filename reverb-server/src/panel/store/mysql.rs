@@ -35,8 +35,11 @@ pub const MYSQL_LEDGER: Ledger = Ledger::new(
 /// In a database of the PHP product the users are its own, in its table `users`, and it goes on reading what is written. It is
 /// one if `users` has what Laravel puts there, and `reverb_apps` was not made by us: our ids are compared to the byte, the
 /// product's are not. That tells it from the database of any other Laravel application, which may have been named here for its
-/// apps alone: whose customers, also in a table `users`, must not become users of the panel. It is looked at once, when this is
-/// opened; users that were made here before do not move into that table.
+/// apps alone: whose customers, also in a table `users`, must not become users of the panel.
+///
+/// That is decided by whichever node opens it first, and written down, in `users_table` of `rp_panel_guard`: a collation that
+/// is changed later lets nobody in. Where it looks otherwise now there is a warning, which says what to change by hand. Users that
+/// were made in one table do not move into the other.
 ///
 /// The columns are looked at each time: before October 2025 there was no `active`, and the product's migration may be run while
 /// we are at work. Times are its own, too: those of day in UTC, whatever the time zone of the session is. What else it has,
@@ -111,17 +114,14 @@ impl MySqlPanel {
     /// Brings its tables up to date, and sees whose the users are.
     ///
     /// # Errors
-    /// A newer version has been at them, or they cannot be written.
+    /// A newer version has been at them, they cannot be written, or the table with the users has gone ([`OpenError::Own`]).
     pub async fn open(database: MySql) -> Result<Self, OpenError> {
         database.migrate(MYSQL_LEDGER).await?;
         let found = MySql::patiently(async {
             let mut conn = database.connection().await?;
             users::Table::find(&mut conn).await
         });
-        let users = found.await.map_err(|failed| match failed {
-            Failed::Database(error) => OpenError::Database(error),
-            Failed::Refused(error) => OpenError::Store(StoreError::Unavailable(Box::new(error))),
-        })?;
+        let users = found.await?;
         Ok(Self { database, users })
     }
 
@@ -381,7 +381,7 @@ mod tests {
             steps,
             [(
                 "001_panel",
-                "96f9596fa3f2dcaeda81e5574673896c3125a5f39058e0565e1a06567822ff35".to_owned()
+                "952078d6eec6850022320f6227bdd7322d720bb941da99b19e40b730d359a44b".to_owned()
             )]
         );
     }

@@ -1,5 +1,6 @@
 //! Users in MySQL: in our table, or in that of the PHP product.
 
+use reverb_mysql::OpenError;
 use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::mysql_async::{Conn, Row, Transaction, TxOpts, Value, params};
 
@@ -21,27 +22,73 @@ const NO_COLUMN: u16 = 1054;
 /// The same where a value is there already that may be there once.
 const TAKEN: u16 = 1062;
 
+/// Why it is not known where the users are.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(
+        "the panel's users are those of the PHP product, but its table users has gone, or lacks id, name, email, password or \
+         remember_token: put it back, or leave it for users of our own with UPDATE rp_panel_guard SET users_table = \
+         'rp_panel_users'"
+    )]
+    Gone,
+    #[error("users_table of rp_panel_guard is {0:?}: it must be users or rp_panel_users")]
+    Other(String),
+}
+
 impl Table {
-    /// The product's, if this is its database; see [`MySqlPanel`](super::MySqlPanel).
-    pub(super) async fn find(conn: &mut Conn) -> Result<Self, Failed> {
-        const OURS: Table = Table {
-            name: "rp_panel_users",
-            is_php: false,
-        };
-        let sql = "SELECT (SELECT COUNT(*) FROM information_schema.columns
+    const OURS: Self = Self {
+        name: "rp_panel_users",
+        is_php: false,
+    };
+    const PHP: Self = Self {
+        name: "users",
+        is_php: true,
+    };
+
+    /// What was decided when it was looked for first; see [`MySqlPanel`](super::MySqlPanel).
+    pub(super) async fn find(conn: &mut Conn) -> Result<Self, OpenError> {
+        let sql = "SELECT (SELECT users_table FROM rp_panel_guard WHERE one = 1),
+                       (SELECT COUNT(*) FROM information_schema.columns
                            WHERE table_schema = DATABASE() AND table_name = 'users'
-                               AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')) = 5
-                       AND EXISTS (SELECT 1 FROM information_schema.columns
-                                   WHERE table_schema = DATABASE() AND table_name = 'reverb_apps'
-                                       AND column_name = 'app_id' AND collation_name <> 'utf8mb4_bin')";
-        let is_php: Option<bool> = conn.query_first(sql).await?;
-        Ok(match is_php {
-            Some(true) => Self {
-                name: "users",
-                is_php: true,
-            },
-            _ => OURS,
-        })
+                               AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')) = 5,
+                       EXISTS (SELECT 1 FROM information_schema.columns
+                           WHERE table_schema = DATABASE() AND table_name = 'reverb_apps'
+                               AND column_name = 'app_id' AND collation_name <> 'utf8mb4_bin')";
+        let seen: Option<(Option<String>, bool, bool)> = conn.query_first(sql).await?;
+        let (decided, has_users, is_product) = seen.unwrap_or_default();
+        let looks = match has_users && is_product {
+            true => Self::PHP,
+            false => Self::OURS,
+        };
+        let name = match decided {
+            Some(name) => name,
+            None => decide(conn, looks.name).await?,
+        };
+        let table = match name.as_str() {
+            "users" if has_users => Self::PHP,
+            "users" => return Err(OpenError::Own(Lost::Gone.into())),
+            "rp_panel_users" => Self::OURS,
+            _ => return Err(OpenError::Own(Lost::Other(name).into())),
+        };
+        if table.is_php != looks.is_php {
+            table.warn(looks);
+        }
+        Ok(table)
+    }
+
+    /// It looks as if the users were in another one.
+    fn warn(self, looks: Self) {
+        let whether = match looks.is_php {
+            true => "looks like",
+            false => "does not look like",
+        };
+        tracing::warn!(
+            "the panel's users stay in the table {}, as was decided at the first start, though this {whether} a database of the PHP \
+             product now: if they shall be in {}, UPDATE rp_panel_guard SET users_table = '{}' and start every server anew",
+            self.name,
+            looks.name,
+            looks.name
+        );
     }
 
     pub(super) async fn list(
@@ -256,6 +303,16 @@ impl Table {
             None => Err(PanelError::LastActive(user.email.clone()).into()),
         }
     }
+}
+
+/// Writes down where the users are, unless another node has done so meanwhile; returns what is written.
+async fn decide(conn: &mut Conn, name: &'static str) -> Result<String, OpenError> {
+    let write = "INSERT INTO rp_panel_guard (one, users_table) VALUES (1, ?)
+                 ON DUPLICATE KEY UPDATE users_table = COALESCE(users_table, VALUES(users_table))";
+    conn.exec_drop(write, (name,)).await?;
+    let read = "SELECT users_table FROM rp_panel_guard WHERE one = 1";
+    let written: Option<String> = conn.query_first(read).await?;
+    Ok(written.unwrap_or_else(|| name.to_owned()))
 }
 
 /// An address that somebody else has, or a table that is too old.
