@@ -84,8 +84,9 @@ async fn rows_that_were_put_there_by_hand_are_read_as_far_as_they_go() {
     }
     let users = store.users(0, 10).await.expect("a list");
     assert_eq!((users[1].active, users[1].created), (true, None));
-    let found_by = store.user_by_email("Ä@B").await.expect("an answer");
+    let found_by = store.user_by_email("ä@B").await.expect("an answer");
     assert_eq!(found_by.as_ref(), Some(&users[1]));
+    assert_eq!(store.user_by_email("Ä@B").await.expect("an answer"), None);
     assert!(store.sessions_of(ada.id).await.expect("a list").is_empty());
     assert_eq!(found(&store, &SessionKey::of("x")).await, None);
     let noted = store.entries(None, 10).await.expect("a list");

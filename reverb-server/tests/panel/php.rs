@@ -242,7 +242,7 @@ async fn rows_of_all_ages_are_read() {
     );
     assert!(
         store
-            .user_by_email("ZOË@example.com")
+            .user_by_email("ZOë@example.com")
             .await
             .expect("an answer")
             .is_some()

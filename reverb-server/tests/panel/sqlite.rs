@@ -80,6 +80,15 @@ async fn rows_that_were_put_there_by_hand_are_read_as_far_as_they_go() {
     let (last, name) = (&users[1], "\u{fffd}");
     assert_eq!((last.id, last.name.as_str(), last.active), (70, name, true));
     assert_eq!((last.verified_at, last.created), (Some(0), Some(0)));
+    let by_hand =
+        "INSERT INTO panel_users (id, name, email, password_hash) VALUES (69, 'ä', 'ä@b', '')";
+    connection.execute(by_hand, ()).expect("put there");
+    let found_by = async |email| store.user_by_email(email).await.expect("an answer");
+    assert_eq!(found_by("ä@B").await.map(|user| user.id), Some(69));
+    assert_eq!(found_by("Ä@B").await, None);
+    connection
+        .execute("DELETE FROM panel_users WHERE id = 69", ())
+        .expect("gone");
     assert!(store.sessions_of(ada.id).await.expect("a list").is_empty());
     assert_eq!(found(&store, &SessionKey::of("x")).await, None);
     let noted = store.entries(None, 10).await.expect("a list");

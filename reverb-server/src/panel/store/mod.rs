@@ -40,7 +40,8 @@ pub trait PanelStore: Send + Sync {
     /// The user with this id.
     async fn user(&self, id: u64) -> Result<Option<User>, PanelError>;
 
-    /// The user with this e-mail address; upper and lower case are the same.
+    /// The user with this e-mail address. Upper and lower case are the same with the letters A to Z, and all else is compared to the
+    /// byte: what looks alike is another address. Mail to a user must go to [`User::email`] even so, never to what was typed here.
     async fn user_by_email(&self, email: &str) -> Result<Option<User>, PanelError>;
 
     /// Makes a user, and notes it. Its id is given to nobody else later.

@@ -128,7 +128,7 @@ impl Table {
     ) -> Result<Option<User>, Failed> {
         let sql = format!("SELECT * FROM {} WHERE email = ?", self.name);
         let rows: Vec<Row> = conn.exec(sql, (email,)).await?;
-        // The table takes letters with accents, too, for those without.
+        // The table takes letters with accents, too, for those without, and others that look alike.
         Ok(rows.into_iter().map(user).find(|user| user.has(email)))
     }
 
