@@ -443,6 +443,13 @@ async fn in_the_database_of_the_php_product_they_are_its_users() {
         .await
         .expect("a number");
     assert_eq!(noted, Some(1));
+    // Its own panel may have taken the last one away: there is a way back.
+    let off = "UPDATE users SET active = 0";
+    conn.query_drop(off).await.expect("changed");
+    assert_eq!(asked(&["user", "activate", "bob@example.com"], "").0, 0);
+    let active = "SELECT COUNT(*) FROM users WHERE active = 1";
+    let active: Option<u64> = conn.query_first(active).await.expect("a number");
+    assert_eq!(active, Some(1));
     // Whose they are stays as it was decided; a server says that it looks otherwise now.
     let convert = "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
     conn.query_drop(convert).await.expect("converted");

@@ -284,8 +284,9 @@ impl Table {
         Ok((user(row), has_active))
     }
 
-    /// Refuses to take away the last active user. Another one is found with a lock, so that the PHP product's panel, which does
-    /// not know of our guard, takes that one away before or after.
+    /// Refuses to take away the last active user, of whom our guard lets nobody of ours take another one away meanwhile. The PHP
+    /// product's panel can: it knows of no guard, and counts without a lock. The lock here makes it wait with the other one, but
+    /// what it has counted by then it believes. Then nobody is left who is active, until `user activate` brings one back.
     async fn refuse_last(
         &self,
         transaction: &mut Transaction<'_>,
