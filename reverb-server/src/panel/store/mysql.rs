@@ -96,18 +96,6 @@ impl Failed {
             _ => None,
         }
     }
-
-    /// Whether another transaction was in the way: nothing has happened, and trying again helps.
-    fn is_passing(&self) -> bool {
-        const DEADLOCK: u16 = 1213;
-        const CHANGED_MEANWHILE: u16 = 1020;
-        matches!(self.code(), Some(DEADLOCK | CHANGED_MEANWHILE))
-    }
-
-    /// Whether the session's time zone has no such time of day: the product's columns take that in UTC for the server's.
-    fn has_no_such_time(&self) -> bool {
-        self.code() == Some(1292)
-    }
 }
 
 impl MySqlPanel {
@@ -152,8 +140,12 @@ impl MySqlPanel {
                 work(conn, at).await
             });
             match done.await {
-                Err(failed) if failed.is_passing() && attempt < ATTEMPTS => attempt += 1,
-                Err(failed) if failed.has_no_such_time() && at == now => at += SUMMER,
+                Err(Failed::Database(error)) if MySql::is_passing(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(Failed::Database(error)) if MySql::has_no_such_time(&error) && at == now => {
+                    at += SUMMER;
+                }
                 done => return Ok(done?),
             }
         }
