@@ -183,6 +183,13 @@ fn its_help_has_80_columns() {
     for args in commands.map(|command| ["user", command, "--help"]) {
         let help = place.succeeds(&args);
         assert_eq!(help.lines().find(|line| line.len() > 80), None);
+        // A password on the command line is no secret.
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            words.contains("--password <TEXT>"),
+            words.contains("others on this machine can see it"),
+            "{help}"
+        );
     }
     let help = place.succeeds(&["user", "--help"]);
     assert_eq!(help.lines().find(|line| line.len() > 80), None);
