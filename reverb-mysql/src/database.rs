@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts, SslOpts, UrlError};
-use reverb_core::app_store::{Keyring, StoreError};
+use reverb_core::app_store::{BoxError, Keyring, StoreError};
 use reverb_core::ledger::{Ledger, LedgerError};
 
 use crate::secrets::Secrets;
@@ -337,13 +337,16 @@ pub enum OpenError {
     Database(#[from] mysql_async::Error),
     /// There was no connection in time.
     #[error(transparent)]
-    Store(StoreError),
+    Store(#[from] StoreError),
     /// Somebody else changes its tables, or it is overloaded.
     #[error("the database has not got ready within a minute")]
     TooSlow,
     /// Its tables are not those of this version.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The caller's own tables are not as they should be.
+    #[error(transparent)]
+    Own(BoxError),
 }
 
 impl From<Failed> for OpenError {

@@ -1,6 +1,6 @@
 //! Doors to a database for whoever keeps tables of its own in it.
 
-use mysql_async::Conn;
+use mysql_async::{Conn, Error};
 use reverb_core::app_store::StoreError;
 use reverb_core::ledger::Ledger;
 
@@ -66,5 +66,60 @@ impl MySql {
     ) -> Result<T, E> {
         let done = tokio::time::timeout(PATIENCE, work).await;
         done.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late)).into()))
+    }
+
+    /// Whether another transaction was in the way of this one, which was rolled back for it: nothing has happened, and trying again
+    /// from its beginning may help. It is a deadlock, or a row that somebody has changed since this transaction began to read
+    /// (MariaDB's `innodb_snapshot_isolation`).
+    ///
+    /// That the lock of a row was waited for in vain is not among it. Only the statement is undone then, and four seconds of the
+    /// five that [`Self::patiently`] allows are over.
+    #[must_use]
+    pub fn is_passing(error: &Error) -> bool {
+        const CHANGED_MEANWHILE: u16 = 1020;
+        const DEADLOCK: u16 = 1213;
+        matches!(code(error), Some(CHANGED_MEANWHILE | DEADLOCK))
+    }
+
+    /// Whether the session's time zone has no such time of day, as in the hour that summer time leaves out: the columns of the PHP
+    /// product take the time in UTC as if it were the server's. An hour later there is one.
+    #[must_use]
+    pub fn has_no_such_time(error: &Error) -> bool {
+        const WRONG_VALUE: u16 = 1292;
+        code(error) == Some(WRONG_VALUE)
+    }
+}
+
+/// The number of the server's error.
+pub(crate) fn code(error: &Error) -> Option<u16> {
+    match error {
+        Error::Server(error) => Some(error.code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::{DriverError, ServerError};
+
+    use super::*;
+
+    #[test]
+    fn what_another_transaction_was_in_the_way_of_is_passing() {
+        let server = |code| {
+            let (message, state) = (String::new(), "HY000".to_owned());
+            Error::Server(ServerError {
+                code,
+                message,
+                state,
+            })
+        };
+        let errors = [1020, 1213, 1205, 1062, 1292].map(server);
+        let passing = errors.each_ref().map(MySql::is_passing);
+        assert_eq!(passing, [true, true, false, false, false]);
+        let timeless = errors.each_ref().map(MySql::has_no_such_time);
+        assert_eq!(timeless, [false, false, false, false, true]);
+        let gone = Error::Driver(DriverError::PoolDisconnected);
+        assert!(!MySql::is_passing(&gone) && !MySql::has_no_such_time(&gone));
     }
 }

@@ -11,6 +11,7 @@ use self::size::Size;
 use self::table::Table;
 use crate::MySql;
 use crate::database::{Failed, patiently};
+use crate::doors::code;
 
 mod next;
 mod row;
@@ -78,7 +79,7 @@ impl MySqlQueue {
                 let conn = self.database.queue_conn().await?;
                 let size = self.size.clone();
                 match work(Table { conn, size }).await {
-                    Err(Failed::Database(error)) if is_passing(&error) && attempt < ATTEMPTS => {
+                    Err(Failed::Database(error)) if may_help(&error) && attempt < ATTEMPTS => {
                         attempt += 1
                     }
                     worked => return worked,
@@ -89,10 +90,11 @@ impl MySqlQueue {
     }
 }
 
-/// Whether another transaction was in the way, or kept its locks for too long: nothing has happened, and trying again may
-/// help.
-fn is_passing(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(error) if matches!(error.code, 1205 | 1213))
+/// Whether trying again may help. A lock that was kept for too long is a reason here: it was waited for two seconds and not four, so
+/// there is time for it, and the transaction is dropped with the attempt.
+fn may_help(error: &mysql_async::Error) -> bool {
+    const LOCKED: u16 = 1205;
+    MySql::is_passing(error) || code(error) == Some(LOCKED)
 }
 
 fn unavailable(failed: Failed) -> QueueError {
@@ -195,5 +197,25 @@ fn is_held(id: JobId, done: bool) -> Result<(), QueueError> {
     match done {
         true => Ok(()),
         false => Err(QueueError::Lost(id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::ServerError;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_kept_for_too_long_is_waited_for_once_more() {
+        let helps = [1020, 1213, 1205, 1062].map(|code| {
+            let (message, state) = (String::new(), "HY000".to_owned());
+            may_help(&mysql_async::Error::Server(ServerError {
+                code,
+                message,
+                state,
+            }))
+        });
+        assert_eq!(helps, [true, true, true, false]);
     }
 }

@@ -2,12 +2,15 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use reverb_core::app_store::{BoxError, StoreError};
 use reverb_core::ledger::{Ledger, LedgerError, Step};
 use reverb_mysql::{MySql, OpenError};
+use tokio::sync::Barrier;
 
 const NOTES: Step = Step::new(
     "001_notes",
@@ -120,4 +123,36 @@ async fn who_does_not_come_to_an_end_is_broken_off_and_leaves_nothing() {
     let patience = Duration::from_secs(5);
     let counted = tokio::time::timeout(patience, notes(&database)).await;
     assert_eq!(counted.expect("at once"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_in_each_others_way_one_is_told_that_it_passes() {
+    let url = support::database().await;
+    let database = MySql::open(&url).await.expect("it opens");
+    database.migrate(FIRST).await.expect("up to date");
+    let mut connection = database.connection().await.expect("one");
+    let row = "INSERT INTO my_notes VALUES (21, ''), (22, '')";
+    connection.query_drop(row).await.expect("put there");
+    // Both have a row before either asks for the other's.
+    let both = Arc::new(Barrier::new(2));
+    let other = database.connection().await.expect("another");
+    let change = |mut connection: Conn, ids: [u64; 2]| {
+        let both = both.clone();
+        tokio::spawn(async move {
+            let mut transaction = connection.start_transaction(Default::default()).await?;
+            let change = "UPDATE my_notes SET text = 'mine' WHERE id = ?";
+            transaction.exec_drop(change, (ids[0],)).await?;
+            both.wait().await;
+            transaction.exec_drop(change, (ids[1],)).await?;
+            transaction.commit().await
+        })
+    };
+    let changes = [change(connection, [21, 22]), change(other, [22, 21])];
+    let mut passing = Vec::new();
+    for change in changes {
+        if let Err(error) = change.await.expect("no panic") {
+            passing.push(MySql::is_passing(&error));
+        }
+    }
+    assert_eq!(passing, [true]);
 }

@@ -163,8 +163,9 @@ pub enum UserCommand {
         /// What the user logs in with
         #[arg(long, value_name = "ADDRESS")]
         email: String,
-        /// At least 8 characters [default: asked for]
-        #[arg(long, value_name = "TEXT")]
+        /// At least 8 characters; others on this machine
+        /// can see it while this runs [default: asked for]
+        #[arg(long, value_name = "TEXT", verbatim_doc_comment)]
         password: Option<String>,
         /// The user may not log in yet
         #[arg(long)]
@@ -194,8 +195,9 @@ pub enum UserCommand {
         /// E-mail address of the user
         #[arg(value_name = "EMAIL")]
         user: String,
-        /// At least 8 characters [default: asked for]
-        #[arg(long, value_name = "TEXT")]
+        /// At least 8 characters; others on this machine
+        /// can see it while this runs [default: asked for]
+        #[arg(long, value_name = "TEXT", verbatim_doc_comment)]
         password: Option<String>,
     },
     /// Let a user log in again

@@ -5,11 +5,11 @@ use mysql_async::{Row, Transaction, TxOpts};
 use reverb_core::app_store::{CorruptApp, EditError, LastUse, StoreError};
 use reverb_core::protocol::App;
 
-use crate::adopt;
 use crate::database::{Failed, patiently};
 use crate::kept::{Kept, check_room};
 use crate::row::{AppColumns, COLUMNS, FROM, HASH};
 use crate::secrets::Secrets;
+use crate::{MySql, adopt};
 
 use super::MySqlApps;
 
@@ -45,10 +45,10 @@ impl MySqlApps {
         let (mut attempt, mut now) = (1, NOW);
         loop {
             match patiently(self.edit_once(edit, now)).await {
-                Err(Failed::Database(error)) if is_in_the_way(&error) && attempt < ATTEMPTS => {
+                Err(Failed::Database(error)) if MySql::is_passing(&error) && attempt < ATTEMPTS => {
                     attempt += 1;
                 }
-                Err(Failed::Database(error)) if has_no_such_time(&error) && now == NOW => {
+                Err(Failed::Database(error)) if MySql::has_no_such_time(&error) && now == NOW => {
                     now = LATER;
                 }
                 Err(Failed::Database(error)) => {
@@ -212,19 +212,6 @@ async fn is_free(
         })),
         _ => Ok(()),
     }
-}
-
-/// Whether another transaction was in the way: nothing has happened, and trying again helps.
-fn is_in_the_way(error: &mysql_async::Error) -> bool {
-    const DEADLOCK: u16 = 1213;
-    const CHANGED_MEANWHILE: u16 = 1020;
-    matches!(error, mysql_async::Error::Server(error) if [DEADLOCK, CHANGED_MEANWHILE].contains(&error.code))
-}
-
-/// Whether the session's time zone has no such time of day, as in the hour that summer time leaves out: the product's
-/// columns take the time in UTC as if it were the server's.
-fn has_no_such_time(error: &mysql_async::Error) -> bool {
-    matches!(error, mysql_async::Error::Server(error) if error.code == 1292)
 }
 
 /// Somebody else has taken the id or the key in the very moment.

@@ -14,10 +14,11 @@ CREATE TABLE IF NOT EXISTS rp_panel_users (
 
 -- Who changes users has this row, so that one does at a time.
 CREATE TABLE IF NOT EXISTS rp_panel_guard (
-    one TINYINT NOT NULL PRIMARY KEY
-) ENGINE = InnoDB;
+    one         TINYINT NOT NULL PRIMARY KEY,
+    users_table VARCHAR(64) NULL                     -- rp_panel_users, or users: said at the first start, and never again
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 
-INSERT IGNORE INTO rp_panel_guard VALUES (1);
+INSERT IGNORE INTO rp_panel_guard (one) VALUES (1);
 
 -- Times are seconds since 1970 from here on.
 CREATE TABLE IF NOT EXISTS rp_panel_sessions (

@@ -108,10 +108,9 @@ impl Desk<'_> {
         }
         let mut user = NewUser::new(name, email, hash(&new_password(given)?, self.rounds)?);
         (user.active, user.verified) = (active, verified);
-        let user = self.panel.create_user(&user, now()).await?;
-        let details = json!({ "name": user.name, "active": active, "verified": verified });
-        self.note("user.create", &user.email, &details).await?;
-        Ok(user)
+        let details = json!({ "name": name.trim(), "active": active, "verified": verified });
+        let entry = entry("user.create", email.trim(), &details);
+        Ok(self.panel.create_user(&user, &entry).await?)
     }
 
     async fn change(
@@ -121,12 +120,11 @@ impl Desk<'_> {
         change: &UserChange,
     ) -> Result<User, CommandError> {
         let before = self.find(email).await?;
-        let after = self.panel.update_user(before.id, change, now()).await?;
         let details = json!({
             "name": change.name, "email": change.email, "active": change.active, "verified": change.verified,
         });
-        self.note(action, &before.email, &details).await?;
-        Ok(after)
+        let entry = entry(action, &before.email, &details);
+        Ok(self.panel.update_user(before.id, change, &entry).await?)
     }
 
     async fn switch(&self, email: &str, active: bool) -> Result<String, CommandError> {
@@ -149,8 +147,9 @@ impl Desk<'_> {
     ) -> Result<String, CommandError> {
         let user = self.find(email).await?;
         let hash = hash(&new_password(given)?, self.rounds)?;
-        self.panel.set_password(user.id, &hash, None, now()).await?;
-        self.note("user.password", &user.email, &json!({})).await?;
+        let entry = entry("user.password", &user.email, &json!({}));
+        let set = self.panel.set_password(user.id, &hash, None, &entry);
+        set.await?;
         let email = one_line(&user.email);
         Ok(format!(
             "The password of {email} is changed, and the user's sessions have ended.\n"
@@ -163,9 +162,8 @@ impl Desk<'_> {
         if !yes && !super::confirmed(&format!("Delete {what}?"))? {
             return Err(CommandError::NotConfirmed(what));
         }
-        let user = self.panel.remove_user(user.id).await?;
-        let details = json!({ "name": user.name });
-        self.note("user.delete", &user.email, &details).await?;
+        let entry = entry("user.delete", &user.email, &json!({ "name": user.name }));
+        let user = self.panel.remove_user(user.id, &entry).await?;
         Ok(format!("The user {} is deleted.\n", one_line(&user.email)))
     }
 
@@ -184,16 +182,14 @@ impl Desk<'_> {
         let found = self.panel.user_by_email(email.trim()).await?;
         found.ok_or_else(|| CommandError::NoUser(email.to_owned()))
     }
-
-    async fn note(&self, action: &str, user: &str, details: &Value) -> Result<(), CommandError> {
-        let mut entry = NewEntry::new(now(), ACTOR, action, user);
-        entry.details = details.to_string();
-        Ok(self.panel.note(&entry).await?)
-    }
 }
 
-fn now() -> u64 {
-    SystemClock.unix_time().as_secs()
+/// What is noted of a change that is made now.
+fn entry(action: &str, user: &str, details: &Value) -> NewEntry {
+    let now = SystemClock.unix_time().as_secs();
+    let mut entry = NewEntry::new(now, ACTOR, action, user);
+    entry.details = details.to_string();
+    entry
 }
 
 fn new_password(given: Option<String>) -> Result<String, CommandError> {

@@ -183,6 +183,13 @@ fn its_help_has_80_columns() {
     for args in commands.map(|command| ["user", command, "--help"]) {
         let help = place.succeeds(&args);
         assert_eq!(help.lines().find(|line| line.len() > 80), None);
+        // A password on the command line is no secret.
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            words.contains("--password <TEXT>"),
+            words.contains("others on this machine can see it"),
+            "{help}"
+        );
     }
     let help = place.succeeds(&["user", "--help"]);
     assert_eq!(help.lines().find(|line| line.len() > 80), None);
@@ -248,6 +255,35 @@ fn each_refusal_has_its_sentence_and_its_exit_code() {
         "nobody has confirmed it for the user ada@example.com",
     );
     assert_eq!(audit(&place).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_noted_is_not_done() {
+    let place = place();
+    place.succeeds(&create("Ada", "ada@example.com"));
+    place.succeeds(&create("Bob", "bob@example.com"));
+    let before = place.json(&["user", "list", "--json"]);
+    let connection = Connection::open(place.path("data/reverb.sqlite3")).expect("it opens");
+    let trigger =
+        "CREATE TRIGGER no BEFORE INSERT ON panel_audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    connection.execute_batch(trigger).expect("made");
+    for args in [
+        &create("Eve", "eve@example.com")[..],
+        &["user", "update", "bob@example.com", "--name", "Böb"],
+        &[
+            "user",
+            "password",
+            "bob@example.com",
+            "--password",
+            "password 2",
+        ],
+        &["user", "deactivate", "bob@example.com"],
+        &["user", "delete", "bob@example.com", "--yes"],
+    ] {
+        assert_eq!(told(&place, args, "").0, 1, "{args:?}");
+    }
+    assert_eq!(place.json(&["user", "list", "--json"]), before);
+    assert_eq!(audit(&place).len(), 2);
 }
 
 #[test]
@@ -414,4 +450,24 @@ async fn in_the_database_of_the_php_product_they_are_its_users() {
         .await
         .expect("a number");
     assert_eq!(noted, Some(1));
+    // Its own panel may have taken the last one away: there is a way back.
+    let off = "UPDATE users SET active = 0";
+    conn.query_drop(off).await.expect("changed");
+    assert_eq!(asked(&["user", "activate", "bob@example.com"], "").0, 0);
+    let active = "SELECT COUNT(*) FROM users WHERE active = 1";
+    let active: Option<u64> = conn.query_first(active).await.expect("a number");
+    assert_eq!(active, Some(1));
+    // Whose they are stays as it was decided; a server says that it looks otherwise now.
+    let convert = "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+    conn.query_drop(convert).await.expect("converted");
+    let (code, said) = asked(&["user", "list"], "");
+    let remedy = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    assert!(code == 0 && said.contains("bob@example.com"), "{said}");
+    let server = place.start(&["--database-url", &url]);
+    server.logs(remedy);
+    assert_eq!(server.log().matches(remedy).count(), 1);
+    drop(server);
+    conn.query_drop("DROP TABLE users").await.expect("dropped");
+    let (code, said) = asked(&["user", "list"], "");
+    assert!(code == 1 && said.contains(remedy), "{said}");
 }

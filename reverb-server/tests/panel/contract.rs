@@ -7,7 +7,7 @@ mod users;
 use std::sync::Arc;
 
 use reverb_server::panel::store::{
-    NewSession, NewUser, PanelError, PanelStore, PasswordHash, Session, SessionKey, User,
+    NewEntry, NewSession, NewUser, PanelError, PanelStore, PasswordHash, Session, SessionKey, User,
     UserChange,
 };
 
@@ -44,6 +44,7 @@ macro_rules! promises {
             what_was_done_is_listed_newest_first,
             what_is_too_long_for_the_log_is_cut_or_refused,
             what_is_old_is_swept_away_slice_by_slice,
+            what_was_done_to_a_user_is_noted_and_what_was_refused_is_not,
             of_many_who_ask_at_once_one_has_the_turn,
         );
     };
@@ -67,9 +68,14 @@ pub(crate) fn other_hash(end: &str) -> PasswordHash {
     hash(&format!("{}{end}", &HASH[..56]))
 }
 
+/// What is noted of a change at this time.
+pub(crate) fn at(now: u64) -> NewEntry {
+    NewEntry::new(now, "test", "user.test", "")
+}
+
 pub(crate) async fn make(store: &Store, name: &str) -> User {
     let user = NewUser::new(name, &format!("{name}@example.com"), hash(HASH));
-    store.create_user(&user, NOW).await.expect("made")
+    store.create_user(&user, &at(NOW)).await.expect("made")
 }
 
 /// A change that this makes.

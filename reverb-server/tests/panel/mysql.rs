@@ -7,7 +7,10 @@ use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::{MySql, OpenError};
 use reverb_server::panel::store::{MYSQL_LEDGER, MySqlPanel, PanelError, PanelStore, SessionKey};
 
-use crate::contract::{NOW, Store, found, is_last_active, log_in, make, other_hash, promises};
+use crate::contract::{
+    NOW, Store, at, found, is_last_active, log_in, make, nothing_is_done_unnoted, other_hash,
+    promises,
+};
 use crate::mariadb;
 
 pub(crate) async fn panel(url: &str) -> MySqlPanel {
@@ -81,12 +84,17 @@ async fn rows_that_were_put_there_by_hand_are_read_as_far_as_they_go() {
     }
     let users = store.users(0, 10).await.expect("a list");
     assert_eq!((users[1].active, users[1].created), (true, None));
-    let found_by = store.user_by_email("Ä@B").await.expect("an answer");
+    let found_by = store.user_by_email("ä@B").await.expect("an answer");
     assert_eq!(found_by.as_ref(), Some(&users[1]));
+    assert_eq!(store.user_by_email("Ä@B").await.expect("an answer"), None);
     assert!(store.sessions_of(ada.id).await.expect("a list").is_empty());
     assert_eq!(found(&store, &SessionKey::of("x")).await, None);
-    assert_eq!(store.entries(None, 10).await.expect("a list").len(), 1);
-    store.remove_user(ada.id).await.expect("70 is active");
+    let noted = store.entries(None, 10).await.expect("a list");
+    assert_eq!(noted[0].entry.details, "no JSON");
+    store
+        .remove_user(ada.id, &at(NOW))
+        .await
+        .expect("70 is active");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,15 +126,20 @@ async fn what_fails_in_the_middle_leaves_nothing() {
         "CREATE TRIGGER no BEFORE DELETE ON rp_panel_sessions FOR EACH ROW SIGNAL SQLSTATE '45000'";
     conn.query_drop(trigger).await.expect("made");
     let set = store
-        .set_password(ada.id, &other_hash("abcd"), None, NOW)
+        .set_password(ada.id, &other_hash("abcd"), None, &at(NOW))
         .await;
     assert!(matches!(set, Err(PanelError::Store(_))), "{set:?}");
-    let removed = store.remove_user(ada.id).await;
+    let removed = store.remove_user(ada.id, &at(NOW)).await;
     assert!(matches!(removed, Err(PanelError::Store(_))), "{removed:?}");
     let (_, user) = found(&store, &key).await.expect("it is there");
     assert_eq!(user, ada);
     conn.query_drop("DROP TRIGGER no").await.expect("gone");
-    store.remove_user(ada.id).await.expect("removed");
+    let trigger =
+        "CREATE TRIGGER no BEFORE INSERT ON rp_panel_audit FOR EACH ROW SIGNAL SQLSTATE '45000'";
+    conn.query_drop(trigger).await.expect("made");
+    nothing_is_done_unnoted(&store, &ada, &key).await;
+    conn.query_drop("DROP TRIGGER no").await.expect("gone");
+    store.remove_user(ada.id, &at(NOW)).await.expect("removed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +174,7 @@ async fn a_database_that_is_away_keeps_nobody_waiting_and_what_was_kept_is_there
     .await
     .expect("started");
     assert!(found(&store, &key).await.is_some());
-    assert!(is_last_active(&store.remove_user(ada.id).await));
+    assert!(is_last_active(&store.remove_user(ada.id, &at(NOW)).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,10 +191,15 @@ async fn a_change_that_is_dropped_leaves_no_lock_and_no_half_of_it() {
     );
     other.query_drop(lock).await.expect("locked");
     // It has ended the session and looks for another active user, who is locked.
-    let removing = tokio::time::timeout(Duration::from_millis(300), store.remove_user(ada.id));
+    let entry = at(NOW);
+    let removing = store.remove_user(ada.id, &entry);
+    let removing = tokio::time::timeout(Duration::from_millis(300), removing);
     assert!(removing.await.is_err(), "it waits");
     other.query_drop("ROLLBACK").await.expect("ended");
     assert!(found(&store, &key).await.is_some());
-    store.remove_user(ada.id).await.expect("nothing is locked");
+    store
+        .remove_user(ada.id, &at(NOW))
+        .await
+        .expect("nothing is locked");
     assert_eq!(found(&store, &key).await, None);
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use reverb_mysql::MySql;
 use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::mysql_async::{Conn, Row};
-use reverb_server::panel::store::{MySqlPanel, NewUser, PanelError};
+use reverb_mysql::{MySql, OpenError};
+use reverb_server::panel::store::{MySqlPanel, NewUser, PanelError, PanelStore};
 use reverb_server::password;
 
 use crate::contract::{
-    HASH, NOW, Store, change, found, hash, is_last_active, log_in, make, other_hash, promises,
+    HASH, NOW, Store, at, change, found, hash, is_last_active, log_in, make, other_hash, promises,
 };
 use crate::mariadb;
 use crate::mysql::panel;
@@ -93,7 +93,7 @@ async fn what_is_written_is_as_laravel_writes_it_and_what_is_its_own_stays() {
         password::hash("password 1", 4).expect("a hash"),
     );
     user.verified = true;
-    let ada = store.create_user(&user, NOW).await.expect("made");
+    let ada = store.create_user(&user, &at(NOW)).await.expect("made");
     let texts = "SELECT name, email, CAST(email_verified_at AS CHAR), password, remember_token, CAST(created_at AS CHAR),
                         CAST(updated_at AS CHAR) FROM users";
     type Texts = (
@@ -109,16 +109,16 @@ async fn what_is_written_is_as_laravel_writes_it_and_what_is_its_own_stays() {
     let (name, email, verified, stored, token, created, updated) = row.expect("a row");
     assert_eq!((name.as_str(), email.as_str()), ("Ada", "Ada@Example.com"));
     assert!(stored.starts_with("$2y$04$") && password::fits("password 1", &stored));
-    let at = Some("2026-05-20 10:00:30".to_owned());
+    let then = Some("2026-05-20 10:00:30".to_owned());
     assert_eq!(
         (verified, created, updated, token),
-        (at.clone(), at.clone(), at, None)
+        (then.clone(), then.clone(), then, None)
     );
 
     let remember = "UPDATE users SET remember_token = 'remembered'";
     conn.query_drop(remember).await.expect("set");
     let set = store
-        .set_password(ada.id, &other_hash("abcd"), None, NOW + 60)
+        .set_password(ada.id, &other_hash("abcd"), None, &at(NOW + 60))
         .await;
     set.expect("set");
     let row: Option<Texts> = conn.query_first(texts).await.expect("a row");
@@ -129,7 +129,7 @@ async fn what_is_written_is_as_laravel_writes_it_and_what_is_its_own_stays() {
     assert_eq!(created.as_deref(), Some("2026-05-20 10:00:30"));
     assert_eq!(updated.as_deref(), Some("2026-05-20 10:01:30"));
     make(&store, "bob").await;
-    store.remove_user(ada.id).await.expect("removed");
+    store.remove_user(ada.id, &at(NOW)).await.expect("removed");
     assert_eq!(dump(&mut conn).await, before);
     let ours: Option<u64> = conn
         .query_first("SELECT COUNT(*) FROM rp_panel_users")
@@ -143,29 +143,35 @@ async fn before_october_2025_everybody_is_active_and_nobody_can_be_deactivated()
     let (url, mut conn) = old().await;
     let store: Store = Arc::new(panel(&url).await);
     let ada = make(&store, "ada").await;
-    assert!(ada.active && is_last_active(&store.remove_user(ada.id).await));
+    assert!(ada.active && is_last_active(&store.remove_user(ada.id, &at(NOW)).await));
     let off = change(|change| change.active = Some(false));
     let on = change(|change| change.active = Some(true));
     let refused = store
-        .update_user(ada.id, &off, NOW)
+        .update_user(ada.id, &off, &at(NOW))
         .await
         .expect_err("no column");
     assert!(
         matches!(refused, PanelError::NoColumn) && refused.to_string().contains("artisan migrate")
     );
-    store.update_user(ada.id, &on, NOW).await.expect("it is so");
+    store
+        .update_user(ada.id, &on, &at(NOW))
+        .await
+        .expect("it is so");
     let mut bob = NewUser::new("bob", "bob@example.com", hash(HASH));
     bob.active = false;
-    let refused = store.create_user(&bob, NOW).await;
+    let refused = store.create_user(&bob, &at(NOW)).await;
     assert!(matches!(refused, Err(PanelError::NoColumn)));
     bob.active = true;
-    let bob = store.create_user(&bob, NOW).await.expect("made");
-    store.remove_user(bob.id).await.expect("ada is active");
+    let bob = store.create_user(&bob, &at(NOW)).await.expect("made");
+    store
+        .remove_user(bob.id, &at(NOW))
+        .await
+        .expect("ada is active");
     // The product's own migration, while we are at work.
     run(&mut conn, &ACTIVE).await;
     make(&store, "eve").await;
     let ada = store
-        .update_user(ada.id, &off, NOW)
+        .update_user(ada.id, &off, &at(NOW))
         .await
         .expect("there is a column now");
     assert!(!ada.active);
@@ -184,7 +190,7 @@ async fn what_its_panel_changes_holds_here_at_once() {
     conn.query_drop(off).await.expect("changed");
     let (_, user) = found(&store, &one).await.expect("it is there");
     assert!(!user.active);
-    assert!(is_last_active(&store.remove_user(bob.id).await));
+    assert!(is_last_active(&store.remove_user(bob.id, &at(NOW)).await));
     // Another password ends the session, and so does another user who got the same number.
     let other = other_hash("abcd");
     let set = format!(
@@ -236,13 +242,16 @@ async fn rows_of_all_ages_are_read() {
     );
     assert!(
         store
-            .user_by_email("ZOË@example.com")
+            .user_by_email("ZOë@example.com")
             .await
             .expect("an answer")
             .is_some()
     );
     let taken = store
-        .create_user(&NewUser::new("Zoe", "zoe@example.com", hash(HASH)), NOW)
+        .create_user(
+            &NewUser::new("Zoe", "zoe@example.com", hash(HASH)),
+            &at(NOW),
+        )
         .await;
     assert!(matches!(taken, Err(PanelError::Taken(_))));
     // What would not be taken today may stay, and what is not changed is not written.
@@ -250,7 +259,10 @@ async fn rows_of_all_ages_are_read() {
         change.name = Some("Zoë L".to_owned());
         change.email = Some("zoë@example.com".to_owned());
     });
-    let after = store.update_user(1, &name, NOW).await.expect("changed");
+    let after = store
+        .update_user(1, &name, &at(NOW))
+        .await
+        .expect("changed");
     assert_eq!(
         (after.name.as_str(), after.email.as_str()),
         ("Zoë L", "zoë@example.com")
@@ -287,7 +299,7 @@ async fn times_are_utc_whatever_the_servers_time_zone_and_its_summer_time() {
     let left_out = 1_774_751_400; // 2026-03-29 02:30 UTC
     let verified = change(|change| change.verified = Some(true));
     let after = store
-        .update_user(ada.id, &verified, left_out)
+        .update_user(ada.id, &verified, &at(left_out))
         .await
         .expect("changed");
     assert_eq!(after.verified_at, Some(left_out + 3600));
@@ -320,7 +332,68 @@ async fn the_users_of_another_laravel_application_are_none_of_ours() {
     assert!(!is_php(url.clone()).await);
     assert!(!is_php(url).await);
     let (url, mut conn) = new().await;
-    assert!(is_php(url.clone()).await);
     run(&mut conn, &["ALTER TABLE users DROP COLUMN remember_token"]).await;
     assert!(!is_php(url).await);
+}
+
+const TO_PHP: &str =
+    "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci";
+const TO_OURS: &str =
+    "ALTER TABLE reverb_apps CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_the_users_are_is_decided_once() {
+    // The database of another application, with a customer.
+    let (url, mut conn) = new().await;
+    let customer = format!(
+        "INSERT INTO users (name, email, password) VALUES ('Eve', 'eve@example.com', '{HASH}')"
+    );
+    run(&mut conn, &["DROP TABLE reverb_apps", &customer]).await;
+    assert!(!panel(&url).await.is_php());
+    run(&mut conn, &[TO_PHP]).await;
+    let store = panel(&url).await;
+    assert!(!store.is_php());
+    let eve = store.user_by_email("eve@example.com").await;
+    assert_eq!(eve.expect("an answer"), None);
+    // Nor does the product's become another one.
+    let (url, mut conn) = new().await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &[TO_OURS]).await;
+    assert!(panel(&url).await.is_php());
+    // Whoever runs the database can say otherwise.
+    let ours = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    run(&mut conn, &[ours, TO_PHP]).await;
+    assert!(!panel(&url).await.is_php());
+    // A row that has gone is made again.
+    run(&mut conn, &["DELETE FROM rp_panel_guard"]).await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &[TO_OURS]).await;
+    assert!(panel(&url).await.is_php());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_whose_table_has_gone_are_missed_at_once() {
+    let (url, mut conn) = new().await;
+    panel(&url).await;
+    let refused = || async {
+        let database = MySql::open(&url).await.expect("the apps are as they were");
+        let refused = MySqlPanel::open(database).await.expect_err("refused");
+        assert!(matches!(refused, OpenError::Own(_)), "{refused:?}");
+        refused.to_string()
+    };
+    run(&mut conn, &["RENAME TABLE users TO gone"]).await;
+    let told = refused().await;
+    let remedy = "UPDATE rp_panel_guard SET users_table = 'rp_panel_users'";
+    assert!(
+        told.contains("its table users has gone") && told.contains(remedy),
+        "{told}"
+    );
+    run(&mut conn, &["RENAME TABLE gone TO users"]).await;
+    assert!(panel(&url).await.is_php());
+    run(&mut conn, &["DROP TABLE users", remedy]).await;
+    assert!(!panel(&url).await.is_php());
+    let other = "UPDATE rp_panel_guard SET users_table = 'Users'";
+    run(&mut conn, &[other]).await;
+    let told = refused().await;
+    assert!(told.contains("\"Users\""), "{told}");
 }

@@ -9,7 +9,9 @@ use reverb_sqlite::rusqlite::Connection;
 use reverb_sqlite::{OpenError, Sqlite};
 use tempfile::TempDir;
 
-use crate::contract::{NOW, Store, found, log_in, make, other_hash, promises};
+use crate::contract::{
+    NOW, Store, at, found, log_in, make, nothing_is_done_unnoted, other_hash, promises,
+};
 
 fn path() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -78,13 +80,25 @@ async fn rows_that_were_put_there_by_hand_are_read_as_far_as_they_go() {
     let (last, name) = (&users[1], "\u{fffd}");
     assert_eq!((last.id, last.name.as_str(), last.active), (70, name, true));
     assert_eq!((last.verified_at, last.created), (Some(0), Some(0)));
+    let by_hand =
+        "INSERT INTO panel_users (id, name, email, password_hash) VALUES (69, 'ä', 'ä@b', '')";
+    connection.execute(by_hand, ()).expect("put there");
+    let found_by = async |email| store.user_by_email(email).await.expect("an answer");
+    assert_eq!(found_by("ä@B").await.map(|user| user.id), Some(69));
+    assert_eq!(found_by("Ä@B").await, None);
+    connection
+        .execute("DELETE FROM panel_users WHERE id = 69", ())
+        .expect("gone");
     assert!(store.sessions_of(ada.id).await.expect("a list").is_empty());
     assert_eq!(found(&store, &SessionKey::of("x")).await, None);
     let noted = store.entries(None, 10).await.expect("a list");
     assert_eq!((noted[0].entry.at, noted[0].entry.ip), (0, None));
     // It is a user like any other, who can be changed and removed.
-    store.remove_user(ada.id).await.expect("70 is active");
-    store.remove_user(70).await.expect("-7 is active");
+    store
+        .remove_user(ada.id, &at(NOW))
+        .await
+        .expect("70 is active");
+    store.remove_user(70, &at(NOW)).await.expect("-7 is active");
 }
 
 #[tokio::test]
@@ -98,15 +112,20 @@ async fn what_fails_in_the_middle_leaves_nothing() {
         "CREATE TRIGGER no BEFORE DELETE ON panel_sessions BEGIN SELECT RAISE(ABORT, 'no'); END";
     connection.execute_batch(trigger).expect("made");
     let set = store
-        .set_password(ada.id, &other_hash("abcd"), None, NOW)
+        .set_password(ada.id, &other_hash("abcd"), None, &at(NOW))
         .await;
     assert!(matches!(set, Err(PanelError::Store(_))), "{set:?}");
-    let removed = store.remove_user(ada.id).await;
+    let removed = store.remove_user(ada.id, &at(NOW)).await;
     assert!(matches!(removed, Err(PanelError::Store(_))), "{removed:?}");
     let (_, user) = found(&store, &key).await.expect("it is there");
     assert_eq!(user, ada);
     connection.execute_batch("DROP TRIGGER no").expect("gone");
-    store.remove_user(ada.id).await.expect("removed");
+    let trigger =
+        "CREATE TRIGGER no BEFORE INSERT ON panel_audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    connection.execute_batch(trigger).expect("made");
+    nothing_is_done_unnoted(&store, &ada, &key).await;
+    connection.execute_batch("DROP TRIGGER no").expect("gone");
+    store.remove_user(ada.id, &at(NOW)).await.expect("removed");
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ pub use self::user::{NewUser, PasswordHash, User, UserChange};
 /// seconds: after that it is [`PanelError::Store`], and it may have happened. Times are seconds since 1970, and the caller's, but
 /// for [`claim`](Self::claim).
 ///
+/// Who changes a user says what to note of it in the audit log. The change is made at the time of that entry, and both are
+/// written together or not at all.
+///
 /// What a wrong implementation would break: who is locked out or let in. Two who take away the last two active users at once
 /// must not both succeed; a session must end with its user and with its user's password; a turn must not be had twice.
 #[async_trait]
@@ -37,40 +40,46 @@ pub trait PanelStore: Send + Sync {
     /// The user with this id.
     async fn user(&self, id: u64) -> Result<Option<User>, PanelError>;
 
-    /// The user with this e-mail address; upper and lower case are the same.
+    /// The user with this e-mail address. Upper and lower case are the same with the letters A to Z, and all else is compared to the
+    /// byte: what looks alike is another address. Mail to a user must go to [`User::email`] even so, never to what was typed here.
     async fn user_by_email(&self, email: &str) -> Result<Option<User>, PanelError>;
 
-    /// Makes a user. Its id is given to nobody else later.
+    /// Makes a user, and notes it. Its id is given to nobody else later.
     ///
     /// # Errors
     /// [`Taken`](PanelError::Taken), [`Unfit`](PanelError::Unfit), or [`NoColumn`](PanelError::NoColumn) if it is not active.
-    async fn create_user(&self, user: &NewUser, now: u64) -> Result<User, PanelError>;
+    async fn create_user(&self, user: &NewUser, entry: &NewEntry) -> Result<User, PanelError>;
 
-    /// Changes a user; what is not said stays. A time of verification that is there already stays as well.
+    /// Changes a user, and notes it; what is not said stays. A time of verification that is there already stays as well.
     ///
     /// # Errors
     /// [`Missing`](PanelError::Missing), [`Taken`](PanelError::Taken), [`Unfit`](PanelError::Unfit),
     /// [`LastActive`](PanelError::LastActive), or [`NoColumn`](PanelError::NoColumn).
-    async fn update_user(&self, id: u64, change: &UserChange, now: u64)
-    -> Result<User, PanelError>;
+    async fn update_user(
+        &self,
+        id: u64,
+        change: &UserChange,
+        entry: &NewEntry,
+    ) -> Result<User, PanelError>;
 
-    /// Gives a user another password, and ends the user's sessions but this one. The PHP product's "remember me" ends too.
+    /// Gives a user another password, ends the user's sessions but this one, and notes it. The PHP product's "remember me" ends
+    /// too.
     ///
     /// # Errors
-    /// [`Missing`](PanelError::Missing).
+    /// [`Missing`](PanelError::Missing), or [`Unfit`](PanelError::Unfit): the entry.
     async fn set_password(
         &self,
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<(), PanelError>;
 
-    /// Removes a user and the user's sessions; returns who it was.
+    /// Removes a user and the user's sessions, and notes it; returns who it was.
     ///
     /// # Errors
-    /// [`Missing`](PanelError::Missing), or [`LastActive`](PanelError::LastActive).
-    async fn remove_user(&self, id: u64) -> Result<User, PanelError>;
+    /// [`Missing`](PanelError::Missing), [`LastActive`](PanelError::LastActive), or [`Unfit`](PanelError::Unfit): the entry.
+    async fn remove_user(&self, id: u64, entry: &NewEntry) -> Result<User, PanelError>;
 
     /// Begins a session. Of a user's sessions the hundred seen last are kept.
     ///

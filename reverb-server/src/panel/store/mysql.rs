@@ -35,8 +35,11 @@ pub const MYSQL_LEDGER: Ledger = Ledger::new(
 /// In a database of the PHP product the users are its own, in its table `users`, and it goes on reading what is written. It is
 /// one if `users` has what Laravel puts there, and `reverb_apps` was not made by us: our ids are compared to the byte, the
 /// product's are not. That tells it from the database of any other Laravel application, which may have been named here for its
-/// apps alone: whose customers, also in a table `users`, must not become users of the panel. It is looked at once, when this is
-/// opened; users that were made here before do not move into that table.
+/// apps alone: whose customers, also in a table `users`, must not become users of the panel.
+///
+/// That is decided by whichever node opens it first, and written down, in `users_table` of `rp_panel_guard`: a collation that
+/// is changed later lets nobody in. Where it looks otherwise now there is a warning, which says what to change by hand. Users that
+/// were made in one table do not move into the other.
 ///
 /// The columns are looked at each time: before October 2025 there was no `active`, and the product's migration may be run while
 /// we are at work. Times are its own, too: those of day in UTC, whatever the time zone of the session is. What else it has,
@@ -93,35 +96,20 @@ impl Failed {
             _ => None,
         }
     }
-
-    /// Whether another transaction was in the way: nothing has happened, and trying again helps.
-    fn is_passing(&self) -> bool {
-        const DEADLOCK: u16 = 1213;
-        const CHANGED_MEANWHILE: u16 = 1020;
-        matches!(self.code(), Some(DEADLOCK | CHANGED_MEANWHILE))
-    }
-
-    /// Whether the session's time zone has no such time of day: the product's columns take that in UTC for the server's.
-    fn has_no_such_time(&self) -> bool {
-        self.code() == Some(1292)
-    }
 }
 
 impl MySqlPanel {
     /// Brings its tables up to date, and sees whose the users are.
     ///
     /// # Errors
-    /// A newer version has been at them, or they cannot be written.
+    /// A newer version has been at them, they cannot be written, or the table with the users has gone ([`OpenError::Own`]).
     pub async fn open(database: MySql) -> Result<Self, OpenError> {
         database.migrate(MYSQL_LEDGER).await?;
         let found = MySql::patiently(async {
             let mut conn = database.connection().await?;
             users::Table::find(&mut conn).await
         });
-        let users = found.await.map_err(|failed| match failed {
-            Failed::Database(error) => OpenError::Database(error),
-            Failed::Refused(error) => OpenError::Store(StoreError::Unavailable(Box::new(error))),
-        })?;
+        let users = found.await?;
         Ok(Self { database, users })
     }
 
@@ -152,8 +140,12 @@ impl MySqlPanel {
                 work(conn, at).await
             });
             match done.await {
-                Err(failed) if failed.is_passing() && attempt < ATTEMPTS => attempt += 1,
-                Err(failed) if failed.has_no_such_time() && at == now => at += SUMMER,
+                Err(Failed::Database(error)) if MySql::is_passing(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(Failed::Database(error)) if MySql::has_no_such_time(&error) && at == now => {
+                    at += SUMMER;
+                }
                 done => return Ok(done?),
             }
         }
@@ -192,21 +184,24 @@ impl PanelStore for MySqlPanel {
             .await
     }
 
-    async fn create_user(&self, user: &NewUser, now: u64) -> Result<User, PanelError> {
+    async fn create_user(&self, user: &NewUser, entry: &NewEntry) -> Result<User, PanelError> {
         let user = &user.checked()?;
-        let work = |mut conn: Conn, at| async move { self.users.create(&mut conn, user, at).await };
-        self.run_at(now, work).await
+        self.run_at(entry.at, |mut conn, at| async move {
+            self.users.create(&mut conn, user, entry, at).await
+        })
+        .await
     }
 
     async fn update_user(
         &self,
         id: u64,
         change: &UserChange,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<User, PanelError> {
-        let work =
-            |mut conn: Conn, at| async move { self.users.update(&mut conn, id, change, at).await };
-        self.run_at(now, work).await
+        self.run_at(entry.at, |mut conn, at| async move {
+            self.users.update(&mut conn, id, change, entry, at).await
+        })
+        .await
     }
 
     async fn set_password(
@@ -214,18 +209,18 @@ impl PanelStore for MySqlPanel {
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<(), PanelError> {
-        let work = |mut conn: Conn, at| async move {
+        self.run_at(entry.at, |mut conn, at| async move {
             self.users
-                .set_password(&mut conn, id, password, keep, at)
+                .set_password(&mut conn, id, password, keep, entry, at)
                 .await
-        };
-        self.run_at(now, work).await
+        })
+        .await
     }
 
-    async fn remove_user(&self, id: u64) -> Result<User, PanelError> {
-        self.run(|mut conn| async move { self.users.remove(&mut conn, id).await })
+    async fn remove_user(&self, id: u64, entry: &NewEntry) -> Result<User, PanelError> {
+        self.run(|mut conn| async move { self.users.remove(&mut conn, id, entry).await })
             .await
     }
 
@@ -319,9 +314,8 @@ impl PanelStore for MySqlPanel {
     }
 
     async fn note(&self, entry: &NewEntry) -> Result<(), PanelError> {
-        self.wrote(records::NOTE, records::params(&entry.checked()?))
-            .await?;
-        Ok(())
+        self.run(|mut conn| async move { records::note(&mut conn, entry).await })
+            .await
     }
 
     async fn entries(&self, before: Option<u64>, most: usize) -> Result<Vec<Entry>, PanelError> {
@@ -379,7 +373,7 @@ mod tests {
             steps,
             [(
                 "001_panel",
-                "96f9596fa3f2dcaeda81e5574673896c3125a5f39058e0565e1a06567822ff35".to_owned()
+                "952078d6eec6850022320f6227bdd7322d720bb941da99b19e40b730d359a44b".to_owned()
             )]
         );
     }

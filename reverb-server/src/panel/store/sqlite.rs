@@ -73,6 +73,21 @@ impl SqlitePanel {
         self.database.write(write).await?
     }
 
+    /// The same at the time of this entry, which is noted with it.
+    async fn write_noted<T: Send + 'static>(
+        &self,
+        entry: &NewEntry,
+        write: impl FnOnce(&Connection, u64) -> Result<T, Failed> + Send + 'static,
+    ) -> Result<T, PanelError> {
+        let entry = entry.clone();
+        self.write(move |connection| {
+            let written = write(connection, entry.at)?;
+            records::note(connection, &entry)?;
+            Ok(written)
+        })
+        .await
+    }
+
     /// Whether there was such a row, and so one was written.
     async fn wrote(
         &self,
@@ -109,21 +124,25 @@ impl PanelStore for SqlitePanel {
             .await
     }
 
-    async fn create_user(&self, user: &NewUser, now: u64) -> Result<User, PanelError> {
+    async fn create_user(&self, user: &NewUser, entry: &NewEntry) -> Result<User, PanelError> {
         let user = user.checked()?;
-        self.write(move |connection| users::create(connection, &user, now))
-            .await
+        self.write_noted(entry, move |connection, now| {
+            users::create(connection, &user, now)
+        })
+        .await
     }
 
     async fn update_user(
         &self,
         id: u64,
         change: &UserChange,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<User, PanelError> {
         let change = change.clone();
-        self.write(move |connection| users::update(connection, id, &change, now))
-            .await
+        self.write_noted(entry, move |connection, now| {
+            users::update(connection, id, &change, now)
+        })
+        .await
     }
 
     async fn set_password(
@@ -131,10 +150,10 @@ impl PanelStore for SqlitePanel {
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
-        now: u64,
+        entry: &NewEntry,
     ) -> Result<(), PanelError> {
         let (password, keep) = (password.clone(), keep.copied());
-        self.write(move |connection| {
+        self.write_noted(entry, move |connection, now| {
             users::set_password(connection, id, &password, now)?;
             sessions::remove_all(connection, id, keep)?;
             sessions::mark(connection, id, keep, &password)?;
@@ -143,8 +162,8 @@ impl PanelStore for SqlitePanel {
         .await
     }
 
-    async fn remove_user(&self, id: u64) -> Result<User, PanelError> {
-        self.write(move |connection| {
+    async fn remove_user(&self, id: u64, entry: &NewEntry) -> Result<User, PanelError> {
+        self.write_noted(entry, move |connection, _| {
             let user = users::remove(connection, id)?;
             sessions::remove_all(connection, id, None)?;
             Ok(user)
@@ -220,8 +239,8 @@ impl PanelStore for SqlitePanel {
     }
 
     async fn note(&self, entry: &NewEntry) -> Result<(), PanelError> {
-        let entry = entry.checked()?;
-        self.write(move |connection| Ok(records::note(connection, &entry)?))
+        let entry = entry.clone();
+        self.write(move |connection| records::note(connection, &entry))
             .await
     }
 

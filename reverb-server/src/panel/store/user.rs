@@ -12,7 +12,8 @@ pub struct User {
     pub id: u64,
     /// For people.
     pub name: String,
-    /// What the user logs in with, as it was written; upper and lower case are the same.
+    /// What the user logs in with, as it was written; upper and lower case are the same with the letters of ASCII. Mail for the user
+    /// goes here, never to what somebody has typed.
     pub email: String,
     /// Since when it is known that the address is the user's. Only for people: nothing asks for it.
     pub verified_at: Option<u64>,
@@ -113,9 +114,9 @@ impl UserChange {
 }
 
 impl User {
-    /// Whether this is the user's address.
+    /// Whether this is the user's address. Case is ASCII's: of other letters there are such as become one of ASCII in lower case.
     pub(super) fn has(&self, email: &str) -> bool {
-        self.email.to_lowercase() == email.to_lowercase()
+        self.email.eq_ignore_ascii_case(email)
     }
 }
 

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
-use reverb_server::panel::store::{Entry, NewEntry, PanelError, Retention, Swept};
+use reverb_server::panel::store::{
+    Entry, NewEntry, NewUser, PanelError, Retention, SessionKey, Swept, User, UserChange,
+};
 
-use super::{NOW, Store, found, log_in, make};
+use super::{HASH, NOW, Store, at, change, found, hash, log_in, make, other_hash};
 
 pub(crate) async fn settings_are_kept(store: Store) {
     assert!(store.settings().await.expect("all").is_empty());
@@ -51,6 +53,78 @@ pub(crate) async fn what_was_done_is_listed_newest_first(store: Store) {
     assert!(page.is_empty());
 }
 
+pub(crate) async fn what_was_done_to_a_user_is_noted_and_what_was_refused_is_not(store: Store) {
+    let entry = |action: &str| NewEntry::new(NOW, "ada@example.com", action, "bob@example.com");
+    let (nothing, hash) = (UserChange::default(), hash(HASH));
+    let bob = NewUser::new("Bob", "bob@example.com", hash.clone());
+    let created = store.create_user(&bob, &entry("create")).await;
+    let bob_id = created.expect("made").id;
+    let off = change(|change| change.active = Some(false));
+    let wrong = change(|change| change.name = Some(String::new()));
+    let refused = [
+        store.create_user(&bob, &entry("taken")).await.map(drop),
+        store
+            .update_user(bob_id, &off, &entry("last"))
+            .await
+            .map(drop),
+        store
+            .update_user(bob_id, &wrong, &entry("unfit"))
+            .await
+            .map(drop),
+        store.remove_user(bob_id, &entry("last")).await.map(drop),
+        store
+            .update_user(bob_id + 1, &nothing, &entry("missing"))
+            .await
+            .map(drop),
+        store
+            .set_password(bob_id + 1, &hash, None, &entry("missing"))
+            .await,
+        store
+            .remove_user(bob_id + 1, &entry("missing"))
+            .await
+            .map(drop),
+    ];
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    make(&store, "ada").await;
+    // An entry that cannot be kept is a reason, too.
+    let unfit = store.remove_user(bob_id, &entry("no name")).await;
+    assert!(matches!(unfit, Err(PanelError::Unfit { .. })), "{unfit:?}");
+    let updated = store.update_user(bob_id, &off, &entry("update")).await;
+    updated.expect("changed");
+    let set = store
+        .set_password(bob_id, &hash, None, &entry("password"))
+        .await;
+    set.expect("set");
+    let removed = store.remove_user(bob_id, &entry("remove")).await;
+    removed.expect("removed");
+    let noted = store.entries(None, 10).await.expect("a list");
+    let noted: Vec<_> = noted.into_iter().map(|noted| noted.entry).collect();
+    let made = at(NOW);
+    let [create, update] = ["create", "update"].map(entry);
+    let [password, remove] = ["password", "remove"].map(entry);
+    assert_eq!(noted, [remove, password, update, made, create]);
+}
+
+/// To be asked while nothing can be noted, of a user who is not the last one.
+pub(crate) async fn nothing_is_done_unnoted(store: &Store, user: &User, key: &SessionKey) {
+    let before = store.users(0, 10).await.expect("a list");
+    let new = NewUser::new("new", "new@example.com", hash(HASH));
+    let name = change(|change| change.name = Some("another".to_owned()));
+    let entry = at(NOW);
+    let refused = [
+        store.create_user(&new, &entry).await.map(drop),
+        store.update_user(user.id, &name, &entry).await.map(drop),
+        store
+            .set_password(user.id, &other_hash("abcd"), None, &entry)
+            .await,
+        store.remove_user(user.id, &entry).await.map(drop),
+    ];
+    let is_store = |done: &Result<(), _>| matches!(done, Err(PanelError::Store(_)));
+    assert!(refused.iter().all(is_store), "{refused:?}");
+    assert_eq!(store.users(0, 10).await.expect("a list"), before);
+    assert!(found(store, key).await.is_some());
+}
+
 pub(crate) async fn what_is_too_long_for_the_log_is_cut_or_refused(store: Store) {
     let long = "🦁".repeat(300);
     let entry = NewEntry::new(NOW, &long, "a", &format!("\0{long}"));
@@ -82,9 +156,12 @@ pub(crate) async fn what_is_old_is_swept_away_slice_by_slice(store: Store) {
         (swept.sessions, swept.entries) = (sessions, entries);
         swept
     };
+    let ada = make(&store, "ada").await;
+    // Nothing is so old, but what was noted of her.
+    let sweep = store.sweep(NOW, &keep(1, 1, 0)).await;
+    assert_eq!(sweep.expect("swept"), swept(0, 1));
     let nothing = store.sweep(NOW, &Retention::default()).await;
     assert_eq!(nothing.expect("swept"), swept(0, 0));
-    let ada = make(&store, "ada").await;
     let old = log_in(&store, &ada, "old", NOW).await;
     let new = log_in(&store, &ada, "new", NOW + 1).await;
     for n in 0..1200 {

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use reverb_server::panel::store::{NewSession, PanelError, SessionKey};
 
-use super::{NOW, Store, change, found, log_in, make, other_hash};
+use super::{NOW, Store, at, change, found, log_in, make, other_hash};
 
 pub(crate) async fn another_password_ends_the_other_sessions(store: Store) {
     let (ada, bob) = (make(&store, "ada").await, make(&store, "bob").await);
@@ -11,7 +11,7 @@ pub(crate) async fn another_password_ends_the_other_sessions(store: Store) {
     let bobs = log_in(&store, &bob, "bob's", NOW).await;
     let password = other_hash("abcd");
     let set = store
-        .set_password(ada.id, &password, Some(&keep), NOW)
+        .set_password(ada.id, &password, Some(&keep), &at(NOW))
         .await;
     set.expect("set");
     let (_, user) = found(&store, &keep).await.expect("it goes on");
@@ -20,13 +20,13 @@ pub(crate) async fn another_password_ends_the_other_sessions(store: Store) {
     assert_eq!(store.sessions_of(ada.id).await.expect("a list").len(), 1);
     // A session of somebody else is not to be kept by it.
     let set = store
-        .set_password(ada.id, &other_hash("efgh"), Some(&bobs), NOW)
+        .set_password(ada.id, &other_hash("efgh"), Some(&bobs), &at(NOW))
         .await;
     set.expect("set");
     assert_eq!(found(&store, &keep).await, None);
     assert!(found(&store, &bobs).await.is_some());
     let set = store
-        .set_password(bob.id, &other_hash("efgh"), None, NOW)
+        .set_password(bob.id, &other_hash("efgh"), None, &at(NOW))
         .await;
     set.expect("set");
     assert_eq!(found(&store, &bobs).await, None);
@@ -50,7 +50,10 @@ pub(crate) async fn a_session_is_found_with_its_user_as_it_is_now(store: Store) 
     assert_eq!((kept.created, kept.seen), (NOW, NOW));
     assert_eq!(user, ada);
     let off = change(|change| change.active = Some(false));
-    store.update_user(ada.id, &off, NOW).await.expect("changed");
+    store
+        .update_user(ada.id, &off, &at(NOW))
+        .await
+        .expect("changed");
     let (_, user) = found(&store, &key).await.expect("it is there");
     assert!(!user.active);
     assert_eq!(found(&store, &SessionKey::of("Token")).await, None);
@@ -69,7 +72,7 @@ pub(crate) async fn a_session_ends_with_its_user(store: Store) {
     assert!(store.remove_session(&one).await.expect("an answer"));
     assert!(!store.remove_session(&one).await.expect("an answer"));
     assert!(found(&store, &two).await.is_some());
-    store.remove_user(ada.id).await.expect("removed");
+    store.remove_user(ada.id, &at(NOW)).await.expect("removed");
     assert_eq!(found(&store, &two).await, None);
     assert!(!store.touch_session(&two, NOW).await.expect("an answer"));
     assert!(store.sessions_of(ada.id).await.expect("a list").is_empty());

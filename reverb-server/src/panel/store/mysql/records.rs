@@ -1,17 +1,16 @@
 //! The audit log and chores in MySQL.
 
 use reverb_mysql::mysql_async::prelude::Queryable;
-use reverb_mysql::mysql_async::{Conn, Params, Row, params};
+use reverb_mysql::mysql_async::{Conn, Row, params};
 
 use super::{Failed, row};
 use crate::panel::store::{AHEAD, Entry, NewEntry, limit};
 
-pub(super) const NOTE: &str =
-    "INSERT INTO rp_panel_audit (at, actor_id, actor, ip, action, subject, details)
-    VALUES (:at, :actor_id, :actor, :ip, :action, :subject, :details)";
-
-pub(super) fn params(entry: &NewEntry) -> Params {
-    params! {
+pub(super) async fn note(conn: &mut impl Queryable, entry: &NewEntry) -> Result<(), Failed> {
+    let entry = entry.checked()?;
+    let sql = "INSERT INTO rp_panel_audit (at, actor_id, actor, ip, action, subject, details)
+               VALUES (:at, :actor_id, :actor, :ip, :action, :subject, :details)";
+    let values = params! {
         "at" => entry.at,
         "actor_id" => entry.actor_id,
         "actor" => &entry.actor,
@@ -19,7 +18,8 @@ pub(super) fn params(entry: &NewEntry) -> Params {
         "action" => &entry.action,
         "subject" => &entry.subject,
         "details" => &entry.details,
-    }
+    };
+    Ok(conn.exec_drop(sql, values).await?)
 }
 
 pub(super) async fn entries(

@@ -1,12 +1,13 @@
 //! Users in MySQL: in our table, or in that of the PHP product.
 
+use reverb_mysql::OpenError;
 use reverb_mysql::mysql_async::prelude::Queryable;
 use reverb_mysql::mysql_async::{Conn, Row, Transaction, TxOpts, Value, params};
 
-use super::{Failed, row, sessions};
+use super::{Failed, records, row, sessions};
 use crate::apps::random_alphanumerics;
 use crate::panel::store::{
-    NewUser, PanelError, PasswordHash, SessionKey, User, UserChange, limit, session,
+    NewEntry, NewUser, PanelError, PasswordHash, SessionKey, User, UserChange, limit, session,
 };
 
 /// Where the users are.
@@ -21,27 +22,73 @@ const NO_COLUMN: u16 = 1054;
 /// The same where a value is there already that may be there once.
 const TAKEN: u16 = 1062;
 
+/// Why it is not known where the users are.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(
+        "the panel's users are those of the PHP product, but its table users has gone, or lacks id, name, email, password or \
+         remember_token: put it back, or leave it for users of our own with UPDATE rp_panel_guard SET users_table = \
+         'rp_panel_users'"
+    )]
+    Gone,
+    #[error("users_table of rp_panel_guard is {0:?}: it must be users or rp_panel_users")]
+    Other(String),
+}
+
 impl Table {
-    /// The product's, if this is its database; see [`MySqlPanel`](super::MySqlPanel).
-    pub(super) async fn find(conn: &mut Conn) -> Result<Self, Failed> {
-        const OURS: Table = Table {
-            name: "rp_panel_users",
-            is_php: false,
-        };
-        let sql = "SELECT (SELECT COUNT(*) FROM information_schema.columns
+    const OURS: Self = Self {
+        name: "rp_panel_users",
+        is_php: false,
+    };
+    const PHP: Self = Self {
+        name: "users",
+        is_php: true,
+    };
+
+    /// What was decided when it was looked for first; see [`MySqlPanel`](super::MySqlPanel).
+    pub(super) async fn find(conn: &mut Conn) -> Result<Self, OpenError> {
+        let sql = "SELECT (SELECT users_table FROM rp_panel_guard WHERE one = 1),
+                       (SELECT COUNT(*) FROM information_schema.columns
                            WHERE table_schema = DATABASE() AND table_name = 'users'
-                               AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')) = 5
-                       AND EXISTS (SELECT 1 FROM information_schema.columns
-                                   WHERE table_schema = DATABASE() AND table_name = 'reverb_apps'
-                                       AND column_name = 'app_id' AND collation_name <> 'utf8mb4_bin')";
-        let is_php: Option<bool> = conn.query_first(sql).await?;
-        Ok(match is_php {
-            Some(true) => Self {
-                name: "users",
-                is_php: true,
-            },
-            _ => OURS,
-        })
+                               AND column_name IN ('id', 'name', 'email', 'password', 'remember_token')) = 5,
+                       EXISTS (SELECT 1 FROM information_schema.columns
+                           WHERE table_schema = DATABASE() AND table_name = 'reverb_apps'
+                               AND column_name = 'app_id' AND collation_name <> 'utf8mb4_bin')";
+        let seen: Option<(Option<String>, bool, bool)> = conn.query_first(sql).await?;
+        let (decided, has_users, is_product) = seen.unwrap_or_default();
+        let looks = match has_users && is_product {
+            true => Self::PHP,
+            false => Self::OURS,
+        };
+        let name = match decided {
+            Some(name) => name,
+            None => decide(conn, looks.name).await?,
+        };
+        let table = match name.as_str() {
+            "users" if has_users => Self::PHP,
+            "users" => return Err(OpenError::Own(Lost::Gone.into())),
+            "rp_panel_users" => Self::OURS,
+            _ => return Err(OpenError::Own(Lost::Other(name).into())),
+        };
+        if table.is_php != looks.is_php {
+            table.warn(looks);
+        }
+        Ok(table)
+    }
+
+    /// It looks as if the users were in another one.
+    fn warn(self, looks: Self) {
+        let whether = match looks.is_php {
+            true => "looks like",
+            false => "does not look like",
+        };
+        tracing::warn!(
+            "the panel's users stay in the table {}, as was decided at the first start, though this {whether} a database of the PHP \
+             product now: if they shall be in {}, UPDATE rp_panel_guard SET users_table = '{}' and start every server anew",
+            self.name,
+            looks.name,
+            looks.name
+        );
     }
 
     pub(super) async fn list(
@@ -81,7 +128,7 @@ impl Table {
     ) -> Result<Option<User>, Failed> {
         let sql = format!("SELECT * FROM {} WHERE email = ?", self.name);
         let rows: Vec<Row> = conn.exec(sql, (email,)).await?;
-        // The table takes letters with accents, too, for those without.
+        // The table takes letters with accents, too, for those without, and others that look alike.
         Ok(rows.into_iter().map(user).find(|user| user.has(email)))
     }
 
@@ -89,6 +136,7 @@ impl Table {
         &self,
         conn: &mut Conn,
         user: &NewUser,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<User, Failed> {
         // Where there is no such column everybody is active, and where there is one that is its default.
@@ -109,11 +157,15 @@ impl Table {
             "password" => user.password.reveal(),
             "now" => now,
         };
-        let made = conn.exec_drop(sql, values).await;
+        let mut transaction = conn.start_transaction(TxOpts::default()).await?;
+        let made = transaction.exec_drop(sql, values).await;
         made.map_err(|error| taken_or_old(error.into(), &user.email))?;
-        let id = conn.last_insert_id().unwrap_or_default();
-        let made = self.by_id(conn, id).await?;
-        Ok(made.ok_or(PanelError::Missing)?)
+        let id = transaction.last_insert_id().unwrap_or_default();
+        let made = self.by_id(&mut transaction, id).await?;
+        let made = made.ok_or(PanelError::Missing)?;
+        records::note(&mut transaction, entry).await?;
+        transaction.commit().await?;
+        Ok(made)
     }
 
     pub(super) async fn update(
@@ -121,6 +173,7 @@ impl Table {
         conn: &mut Conn,
         id: u64,
         change: &UserChange,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<User, Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -152,6 +205,7 @@ impl Table {
         let sql = format!("UPDATE {} SET {columns} WHERE id = :id", self.name);
         let written = transaction.exec_drop(sql, values).await;
         written.map_err(|error| taken_or_old(error.into(), &after.email))?;
+        records::note(&mut transaction, entry).await?;
         transaction.commit().await?;
         Ok(after)
     }
@@ -162,6 +216,7 @@ impl Table {
         id: u64,
         password: &PasswordHash,
         keep: Option<&SessionKey>,
+        entry: &NewEntry,
         now: u64,
     ) -> Result<(), Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
@@ -186,10 +241,16 @@ impl Table {
         let go_on = "UPDATE rp_panel_sessions SET password_mark = ? WHERE user_id = ? AND id = ?";
         let mark = session::mark(password);
         transaction.exec_drop(go_on, (&mark[..], id, kept)).await?;
+        records::note(&mut transaction, entry).await?;
         Ok(transaction.commit().await?)
     }
 
-    pub(super) async fn remove(&self, conn: &mut Conn, id: u64) -> Result<User, Failed> {
+    pub(super) async fn remove(
+        &self,
+        conn: &mut Conn,
+        id: u64,
+        entry: &NewEntry,
+    ) -> Result<User, Failed> {
         let mut transaction = conn.start_transaction(TxOpts::default()).await?;
         let (user, has_active) = self.lock(&mut transaction, id).await?;
         if user.active {
@@ -202,6 +263,7 @@ impl Table {
             .await?;
         let sql = format!("DELETE FROM {} WHERE id = ?", self.name);
         transaction.exec_drop(sql, (id,)).await?;
+        records::note(&mut transaction, entry).await?;
         transaction.commit().await?;
         Ok(user)
     }
@@ -222,8 +284,9 @@ impl Table {
         Ok((user(row), has_active))
     }
 
-    /// Refuses to take away the last active user. Another one is found with a lock, so that the PHP product's panel, which does
-    /// not know of our guard, takes that one away before or after.
+    /// Refuses to take away the last active user, of whom our guard lets nobody of ours take another one away meanwhile. The PHP
+    /// product's panel can: it knows of no guard, and counts without a lock. The lock here makes it wait with the other one, but
+    /// what it has counted by then it believes. Then nobody is left who is active, until `user activate` brings one back.
     async fn refuse_last(
         &self,
         transaction: &mut Transaction<'_>,
@@ -241,6 +304,16 @@ impl Table {
             None => Err(PanelError::LastActive(user.email.clone()).into()),
         }
     }
+}
+
+/// Writes down where the users are, unless another node has done so meanwhile; returns what is written.
+async fn decide(conn: &mut Conn, name: &'static str) -> Result<String, OpenError> {
+    let write = "INSERT INTO rp_panel_guard (one, users_table) VALUES (1, ?)
+                 ON DUPLICATE KEY UPDATE users_table = COALESCE(users_table, VALUES(users_table))";
+    conn.exec_drop(write, (name,)).await?;
+    let read = "SELECT users_table FROM rp_panel_guard WHERE one = 1";
+    let written: Option<String> = conn.query_first(read).await?;
+    Ok(written.unwrap_or_else(|| name.to_owned()))
 }
 
 /// An address that somebody else has, or a table that is too old.

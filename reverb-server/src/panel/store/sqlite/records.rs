@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reverb_sqlite::rusqlite::{self, Connection, OptionalExtension, Row, named_params};
 
-use super::{number, text, whole};
+use super::{Failed, number, text, whole};
 use crate::panel::store::{AHEAD, Entry, NewEntry, SLICE, limit};
 
 pub(super) fn setting(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
@@ -20,7 +20,8 @@ pub(super) fn settings(connection: &Connection) -> rusqlite::Result<BTreeMap<Str
     all.collect()
 }
 
-pub(super) fn note(connection: &Connection, entry: &NewEntry) -> rusqlite::Result<()> {
+pub(super) fn note(connection: &Connection, entry: &NewEntry) -> Result<(), Failed> {
+    let entry = entry.checked()?;
     let sql = "INSERT INTO panel_audit (at, actor_id, actor, ip, action, subject, details)
                VALUES (:at, :actor_id, :actor, :ip, :action, :subject, :details)";
     connection.prepare_cached(sql)?.execute(named_params! {
