@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reverb_core::app_store::BoxError;
 use reverb_core::clock::{Clock, SystemClock};
-use reverb_core::queue::{Job, Leased, Queue, QueueError, backoff};
+use reverb_core::queue::{Leased, Queue, QueueError, backoff};
 
 use tokio::sync::watch;
 
@@ -25,8 +25,8 @@ const KINDS: [&str; 2] = [RELOAD, CLEAN_UP];
 /// How often it is cleaned up, by one of the servers.
 const CLEANED_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How long it is waited for work where there was none.
-const IDLE: Duration = Duration::from_millis(500);
+/// How long it is waited for work that others have pushed, or that was to be done later. What is pushed here is done at once.
+const IDLE: Duration = Duration::from_secs(5);
 /// The same where the queue did not answer.
 const AWAY: Duration = Duration::from_secs(2);
 /// How long a job may take.
@@ -60,15 +60,14 @@ async fn work_until(database: Database, stops: impl Future<Output = ()>) {
         let database = database.clone();
         async move { perform(&database, &leased).await }
     };
-    work_off(&*database.queue, &KINDS, perform, stops).await;
+    work_off(&database, &KINDS, perform, stops).await;
 }
 
 /// Pushes what is to be done every so often, if it is this server's turn. Asked for more often than that.
 pub(crate) async fn push_chores(database: &Database) {
     let pushed: Result<(), BoxError> = async {
         if database.panel.claim(CLEAN_UP, CLEANED_EVERY).await? {
-            let job = Job::new(CLEAN_UP, "").expect("it is short");
-            database.queue.push(job, Duration::ZERO).await?;
+            database.push(CLEAN_UP).await?;
         }
         Ok(())
     }
@@ -101,7 +100,7 @@ async fn perform(database: &Database, leased: &Leased) -> Result<(), BoxError> {
 }
 
 async fn work_off<W>(
-    queue: &dyn Queue,
+    database: &Database,
     kinds: &[&str],
     perform: impl Fn(Leased) -> W,
     stops: impl Future<Output = ()>,
@@ -110,7 +109,7 @@ async fn work_off<W>(
 {
     let (mut stops, mut answers) = (pin!(stops), true);
     loop {
-        let pause = match next(queue, kinds, &perform).await {
+        let pause = match next(&*database.queue, kinds, &perform).await {
             Ok(true) => Duration::ZERO,
             Ok(false) => IDLE,
             Err(error) => {
@@ -128,6 +127,7 @@ async fn work_off<W>(
         tokio::select! {
             biased;
             () = &mut stops => return,
+            () = database.pushed.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -8,7 +8,6 @@ use http::{Response, StatusCode};
 use reverb_core::app_store::{AppRow, EditError, StoreError};
 use reverb_core::http::Body;
 use reverb_core::protocol::{App, AppKey, Origins, Secret};
-use reverb_core::queue::Job;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -184,8 +183,7 @@ impl Shared {
         struct Told {
             message: &'static str,
         }
-        let job = Job::new(worker::RELOAD, "").expect("it is short");
-        self.database()?.queue.push(job, Duration::ZERO).await?;
+        self.database()?.push(worker::RELOAD).await?;
         let message = "Reverb server restart has been queued.";
         Ok(reply::json(StatusCode::OK, &Told { message }))
     }

@@ -62,6 +62,7 @@ impl Desk {
             apps: store.clone(),
             panel: Arc::new(SqlitePanel::nowhere()),
             name: "a store".to_owned(),
+            pushed: Arc::default(),
         });
         Self {
             api: Api::new(&config, Apps::new(&config, database), clock.clone()),

@@ -8,6 +8,7 @@ mod open;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reverb_core::app_store::{
@@ -15,7 +16,8 @@ use reverb_core::app_store::{
     StoreError,
 };
 use reverb_core::protocol::App;
-use reverb_core::queue::Queue;
+use reverb_core::queue::{Job, Queue, QueueError};
+use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::panel::store::PanelStore;
@@ -46,6 +48,8 @@ pub struct Database {
     pub panel: Arc<dyn PanelStore>,
     /// The file or the address, as messages name it.
     pub name: String,
+    /// Wakes the worker here: it need not wait for work that comes from elsewhere as eagerly.
+    pub(crate) pushed: Arc<Notify>,
 }
 
 /// How many apps are looked at in one go.
@@ -167,6 +171,17 @@ impl Apps {
 }
 
 impl Database {
+    /// Pushes work that is due now, and wakes the worker of this server.
+    ///
+    /// # Errors
+    /// The queue is full, or does not take it.
+    pub(crate) async fn push(&self, kind: &'static str) -> Result<(), QueueError> {
+        let job = Job::new(kind, "").expect("kinds are short");
+        self.queue.push(job, Duration::ZERO).await?;
+        self.pushed.notify_one();
+        Ok(())
+    }
+
     /// Refuses a key that fits none of the apps, where there are any.
     async fn check_key(&self) -> Result<(), AppsError> {
         let (mut first, mut after) = (None, None);

@@ -139,6 +139,7 @@ pub(super) async fn open_or_make(config: &Config) -> Result<Database, AppsError>
         apps: Arc::new(database.apps(keyring)),
         panel: Arc::new(panel),
         name: path.display().to_string(),
+        pushed: Arc::default(),
     })
 }
 
@@ -187,6 +188,7 @@ pub(super) async fn mysql(config: &Config, url: &DatabaseUrl) -> Result<Database
         queue: Arc::new(database.queue()),
         panel: Arc::new(panel),
         name,
+        pushed: Arc::default(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use async_trait::async_trait;
 use reverb_core::app_store::{AppChanges, Changed, MemoryApps};
 use reverb_core::clock::ManualClock;
-use reverb_core::queue::{Counts, DeadJob, JobId, MemoryQueue};
+use reverb_core::queue::{Counts, DeadJob, Job, JobId, MemoryQueue};
 use reverb_sqlite::Sqlite;
 
 use super::*;
@@ -22,6 +22,7 @@ fn database(apps: &MemoryApps, queue: &MemoryQueue, panel: SqlitePanel) -> Datab
         queue: Arc::new(queue.clone()),
         panel: Arc::new(panel),
         name: "memory".to_owned(),
+        pushed: Arc::default(),
     }
 }
 
