@@ -7,7 +7,6 @@ use std::time::Duration;
 use reverb_core::app_store::BoxError;
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::queue::{Leased, Queue, QueueError, backoff};
-
 use tokio::sync::watch;
 
 use crate::apps::Database;

@@ -48,7 +48,7 @@ pub struct Database {
     pub panel: Arc<dyn PanelStore>,
     /// The file or the address, as messages name it.
     pub name: String,
-    /// Wakes the worker here: it need not wait for work that comes from elsewhere as eagerly.
+    /// Wakes the worker of this server when something was pushed here.
     pub(crate) pushed: Arc<Notify>,
 }
 

@@ -187,6 +187,21 @@ async fn a_queue_that_panics_is_asked_again_until_the_worker_is_stopped() {
     worker.await.expect("it has ended well");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_pushed_here_is_done_at_once() {
+    let queue = MemoryQueue::default();
+    let database = database(&MemoryApps::default(), &queue, SqlitePanel::nowhere());
+    let (_stop, stops) = watch::channel(());
+    tokio::spawn(work(database.clone(), stops));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let pushed = tokio::time::Instant::now();
+    database.push(RELOAD).await.expect("pushed");
+    while queue.counts().await.expect("counts") != Counts::default() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(pushed.elapsed() < Duration::from_secs(1));
+}
+
 #[test]
 fn what_failed_together_comes_back_apart() {
     let pauses: Vec<Duration> = (0..20).map(|_| after(3)).collect();
