@@ -274,6 +274,10 @@ impl Session {
                 user,
                 welcome,
             } => {
+                if self.subscriptions.is_empty() {
+                    // Many have one and no second: a list that grows by itself begins with room for four.
+                    self.subscriptions.reserve_exact(1);
+                }
                 self.subscriptions.push(Subscription {
                     channel,
                     seat,
