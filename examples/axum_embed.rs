@@ -1,4 +1,4 @@
-//! The hub inside an axum service, beside routes of its own, one of which publishes.
+//! The hub with an axum service on one port: routes of its own, one of which publishes.
 //!
 //! ```sh
 //! APP_SECRET=secret cargo run --example axum_embed                    # on 127.0.0.1:6001
@@ -9,10 +9,13 @@
 //! ```sh
 //! curl -d '{"id":7}' http://127.0.0.1:6001/paid
 //! ```
+//! Ctrl-C ends it: clients are told to come back, to whoever listens here next. The example `axum_serve` lets axum accept.
+
+use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use reverb_core::app_store::MemoryApps;
-use reverb_core::hub::Hub;
+use reverb_core::hub::{AppHandle, Hub};
 use reverb_core::protocol::{App, Event};
 use tokio::net::TcpListener;
 
@@ -25,19 +28,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let hub = Hub::builder(MemoryApps::from([app])).build()?;
     let site = Router::new()
         .route("/paid", post(paid))
-        .with_state(hub.clone())
+        .with_state(hub.app("1001").await?)
         // GET /app/{key} for clients, /apps/{id}/… for backends elsewhere.
         .fallback_service(hub.service());
     let socket = TcpListener::bind(address).await?;
     println!("http://{}", socket.local_addr()?);
-    axum::serve(socket, site).await?;
+    hub.listen(socket, site);
+    tokio::signal::ctrl_c().await?;
+    hub.drain(Duration::from_secs(5)).await;
     Ok(())
 }
 
 /// Something happened here: whoever is subscribed hears of it, by no detour over HTTP.
-async fn paid(State(hub): State<Hub>, order: String) -> StatusCode {
+async fn paid(State(shop): State<AppHandle>, order: String) -> StatusCode {
     let event = Event::new("order.paid", order).to("orders");
-    match hub.publish("1001", event).await {
+    match shop.publish(event).await {
         Ok(_) => StatusCode::ACCEPTED,
         Err(error) => {
             eprintln!("an order was not published: {error}");

@@ -1,4 +1,4 @@
-// The hub within a program of one's own: the examples `axum_embed` and `chat`, met by unmodified clients.
+// The hub within a program of one's own: the examples `axum_embed`, `axum_serve` and `chat`, met by unmodified clients.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -11,42 +11,55 @@ import { example } from './examples.mjs';
 import { sdk } from './server.mjs';
 import { within } from './waiting.mjs';
 
-const shop = await example('axum_embed', { APP_SECRET: 'shop-secret' });
+const shops = [];
+for (const name of ['axum_embed', 'axum_serve']) shops.push([name, await example(name, { APP_SECRET: 'shop-secret' })]);
 const forBrowsers = join(dirname(fileURLToPath(import.meta.url)), 'node_modules/pusher-js/dist/web');
 const chat = await example('chat', { PUSHER_JS: forBrowsers });
 
 /** Options that send a client there. */
 const to = ({ port }) => ({ cluster: '', wsHost: '127.0.0.1', wsPort: port, forceTLS: false, enabledTransports: ['ws'] });
 
-for (const [name, Client] of VERSIONS) {
-  test(`${name} hears what a route of the program publishes`, async (t) => {
-    const client = new Client('my-key', to(shop));
+for (const [program, shop] of shops) {
+  for (const [name, Client] of VERSIONS) {
+    test(`${program}: ${name} hears what a route of the program publishes`, async (t) => {
+      const client = new Client('my-key', to(shop));
+      t.after(() => client.disconnect());
+      await connected(client);
+      const orders = await subscribe(client, 'orders');
+      for (let id = 1; id <= 3; id++) {
+        const response = await fetch(`${shop.url}/paid`, { method: 'POST', body: JSON.stringify({ id }) });
+        assert.equal(response.status, 202);
+        assert.deepEqual(await orders.next('order.paid'), { id });
+      }
+    });
+  }
+
+  test(`${program}: a backend elsewhere publishes over HTTP, on the same port`, async (t) => {
+    const client = new VERSIONS[0][1]('my-key', to(shop));
     t.after(() => client.disconnect());
     await connected(client);
     const orders = await subscribe(client, 'orders');
-    for (let id = 1; id <= 3; id++) {
-      const response = await fetch(`${shop.url}/paid`, { method: 'POST', body: JSON.stringify({ id }) });
-      assert.equal(response.status, 202);
-      assert.deepEqual(await orders.next('order.paid'), { id });
-    }
+    const backend = sdk(shop.port, { id: '1001', key: 'my-key', secret: 'shop-secret' });
+    await backend.trigger('orders', 'order.sent', { id: 1 });
+    assert.deepEqual(await orders.next('order.sent'), { id: 1 });
+    assert.equal((await fetch(`${shop.url}/elsewhere`)).status, 404);
+  });
+
+  test(`${program}: what the program may not publish, its route refuses`, async () => {
+    const response = await fetch(`${shop.url}/paid`, { method: 'POST', body: 'x'.repeat(10 * 1024 + 1) });
+    assert.equal(response.status, 502);
+  });
+
+  test(`${program}: whoever stops it sends its clients away, to come back`, async (t) => {
+    const mine = await example(program, { APP_SECRET: 'shop-secret' });
+    const client = new WebSocket(`ws://127.0.0.1:${mine.port}/app/my-key?protocol=7`);
+    t.after(() => client.terminate());
+    await within('a greeting', new Promise((greeted) => client.once('message', greeted)));
+    const closed = new Promise((resolve) => client.once('close', resolve));
+    assert.equal(await mine.stop(), 0);
+    assert.equal(await within('a close frame', closed), 4200);
   });
 }
-
-test('a backend elsewhere publishes over HTTP, on the same port', async (t) => {
-  const client = new VERSIONS[0][1]('my-key', to(shop));
-  t.after(() => client.disconnect());
-  await connected(client);
-  const orders = await subscribe(client, 'orders');
-  const backend = sdk(shop.port, { id: '1001', key: 'my-key', secret: 'shop-secret' });
-  await backend.trigger('orders', 'order.sent', { id: 1 });
-  assert.deepEqual(await orders.next('order.sent'), { id: 1 });
-  assert.equal((await fetch(`${shop.url}/elsewhere`)).status, 404);
-});
-
-test('what the program may not publish, its route refuses', async () => {
-  const response = await fetch(`${shop.url}/paid`, { method: 'POST', body: 'x'.repeat(10 * 1024 + 1) });
-  assert.equal(response.status, 502);
-});
 
 /** Logs in by the form; returns the cookie. */
 async function logIn(name) {
