@@ -1,4 +1,5 @@
-//! How often the hub asks for memory: never for a delivery, a few times for a publish, and not at all while idle.
+//! How often the hub asks for memory: never for a delivery, a few times for a publish, and not at all while idle. And how
+//! much it holds for a client.
 //!
 //! The hub has a thread of its own, whose allocations are counted; its clients, on another, read nothing until the end.
 
@@ -6,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,21 +18,51 @@ use reverb_core::app_store::MemoryApps;
 use reverb_core::clock::{Clock, SystemClock};
 use reverb_core::hub::Hub;
 use reverb_core::protocol::{App, Event};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 struct Counting;
 
-/// Allocations of the hub's thread.
-static COUNTED: AtomicU64 = AtomicU64::new(0);
-/// Those of the test that publishes in process.
-static OWN: AtomicU64 = AtomicU64::new(0);
+/// What a thread has asked for.
+struct Counter {
+    allocations: AtomicU64,
+    /// Bytes that it has not given back; less than none, if it gave back more than it has taken.
+    held: AtomicUsize,
+}
 
-// Which of the two this thread adds to.
-thread_local!(static COUNTS: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) });
+impl Counter {
+    const fn new() -> Self {
+        Self {
+            allocations: AtomicU64::new(0),
+            held: AtomicUsize::new(0),
+        }
+    }
 
-fn count() {
+    fn allocations(&self) -> u64 {
+        self.allocations.load(Ordering::Relaxed)
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// Those of the tests' hubs, and that of the test that publishes in process.
+static DELIVERS: Counter = Counter::new();
+static HOLDS: Counter = Counter::new();
+static OWN: Counter = Counter::new();
+
+// Which of them this thread adds to.
+thread_local!(static COUNTS: Cell<Option<&'static Counter>> = const { Cell::new(None) });
+
+fn count(allocations: u64, taken: usize, given: usize) {
     if let Ok(Some(counter)) = COUNTS.try_with(Cell::get) {
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter
+            .allocations
+            .fetch_add(allocations, Ordering::Relaxed);
+        counter
+            .held
+            .fetch_add(taken.wrapping_sub(given), Ordering::Relaxed);
     }
 }
 
@@ -42,16 +73,17 @@ fn count() {
 // SAFETY: everything is the system allocator's; counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        count(0, 0, layout.size());
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(1, size, layout.size());
         unsafe { System.realloc(memory, layout, size) }
     }
 }
@@ -59,8 +91,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Both ends of every connection are in this process.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may be as high as the hard one");
+}
+
 /// Starts a hub on a thread of its own.
-fn start(app: App) -> SocketAddr {
+fn start(app: App, counter: &'static Counter) -> SocketAddr {
     let (tell, address) = mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,33 +114,35 @@ fn start(app: App) -> SocketAddr {
             tell.send(socket.local_addr().expect("an address"))
                 .expect("it is awaited");
             hub.listen(socket, hub.service());
-            COUNTS.set(Some(&COUNTED));
+            COUNTS.set(Some(counter));
             std::future::pending::<()>().await;
         });
     });
     address.recv().expect("the hub starts")
 }
 
-/// A subscriber of this channel that reads nothing more.
-fn subscriber(address: SocketAddr, channel: &str) -> TcpStream {
+/// A client that has been greeted, or has subscribed to this channel, and reads nothing more.
+fn client(address: SocketAddr, channel: Option<&str>) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("a timeout");
     let head = "GET /app/key?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let text = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
-    // Masked with zeros, the payload stands as it is.
-    let frame = [
-        &[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0],
-        text.as_bytes(),
-    ]
-    .concat();
-    stream
-        .write_all(&[head.as_bytes(), &frame].concat())
-        .expect("it is sent");
+    let mut said = head.as_bytes().to_vec();
+    if let Some(channel) = channel {
+        let text = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
+        // Masked with zeros, the payload stands as it is.
+        said.extend([0x81, 0x80 | text.len() as u8, 0, 0, 0, 0]);
+        said.extend(text.as_bytes());
+    }
+    stream.write_all(&said).expect("it is sent");
+    let last = match channel {
+        Some(_) => "subscription_succeeded",
+        None => "connection_established",
+    };
     let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&heard).contains("subscription_succeeded") {
+    while !String::from_utf8_lossy(&heard).contains(last) {
         let n = stream.read(&mut buffer).expect("an answer");
         assert!(n > 0, "{}", String::from_utf8_lossy(&heard));
         heard.extend_from_slice(&buffer[..n]);
@@ -146,19 +187,24 @@ impl Backend {
     }
 }
 
+fn subscriber(address: SocketAddr, channel: &str) -> TcpStream {
+    client(address, Some(channel))
+}
+
 /// Allocations of the hub's thread while this many events are published.
 fn counted(backend: &mut Backend, channel: &str, events: u32) -> f64 {
-    let before = COUNTED.load(Ordering::Relaxed);
+    let before = DELIVERS.allocations();
     (0..events).for_each(|_| backend.publish(channel));
-    let after = COUNTED.load(Ordering::Relaxed);
+    let after = DELIVERS.allocations();
     (after - before) as f64 / f64::from(events)
 }
 
 #[test]
 fn a_delivery_allocates_nothing_and_a_publish_little() {
     const EVENTS: u32 = 100;
+    raise_descriptor_limit();
     let app = App::new("1", "key", "secret").expect("an app");
-    let address = start(app.clone());
+    let address = start(app.clone(), &DELIVERS);
     let stream = BufReader::new(TcpStream::connect(address).expect("a connection"));
     let mut backend = Backend { stream, app };
     let mut small: Vec<_> = (0..20).map(|_| subscriber(address, "small")).collect();
@@ -187,12 +233,44 @@ fn a_delivery_allocates_nothing_and_a_publish_little() {
         }
     }
     thread::sleep(Duration::from_millis(300));
-    let before = COUNTED.load(Ordering::Relaxed);
+    let before = DELIVERS.allocations();
     thread::sleep(Duration::from_millis(600));
-    let idle = COUNTED.load(Ordering::Relaxed) - before;
+    let idle = DELIVERS.allocations() - before;
     assert!(
         idle <= 2,
         "{idle} allocations while 440 clients were silent"
+    );
+}
+
+/// What glibc adds to a block, and what it rounds up to, is not in it.
+#[test]
+fn an_idle_client_costs_little() {
+    // So many that the tables, which double, are nearly full.
+    const CLIENTS: usize = 224;
+    raise_descriptor_limit();
+    let app = App::new("1", "key", "secret").expect("an app");
+    let address = start(app, &HOLDS);
+    // What is made for the first is there.
+    drop(client(address, Some("first")));
+    let mut before = HOLDS.held();
+    let mut held = [0; 2];
+    let mut clients = Vec::new();
+    for (held, channel) in held.iter_mut().zip([None, Some("a-channel-of-its-own")]) {
+        for n in 0..CLIENTS {
+            let channel = channel.map(|name| format!("{name}-{n:03}"));
+            clients.push(client(address, channel.as_deref()));
+        }
+        // What is read into is given back.
+        thread::sleep(Duration::from_millis(600));
+        *held = (HOLDS.held() - before) / CLIENTS;
+        before = HOLDS.held();
+    }
+    let [silent, subscribed] = held;
+    eprintln!("bytes held: {silent} for a client, {subscribed} for one with a channel of its own");
+    assert!(silent <= 620, "{silent} bytes for an idle client");
+    assert!(
+        subscribed <= 1010,
+        "{subscribed} bytes for one with a channel"
     );
 }
 
@@ -222,7 +300,7 @@ fn an_event_of_ones_own_program_allocates_little() {
                 .expect("published");
         }
         COUNTS.set(None);
-        OWN.load(Ordering::Relaxed)
+        OWN.allocations()
     });
     assert!(allocations <= 4100, "{allocations} for 1,000 events");
 }
