@@ -246,18 +246,15 @@ impl HubService {
             || self.shared.settings.is_tls(peer, forwarded);
         let path = self.within(request.uri());
         let query = request.uri().query().unwrap_or_default();
-        let lines = headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let lines: Vec<_> = lines.collect();
-        let mut knock =
-            Knock::read(path, query, is_tls, lines.iter().copied()).map_err(|none| match none {
-                NoHandshake::UpgradeRequired => ApiError::new(
-                    StatusCode::UPGRADE_REQUIRED,
-                    "connect with a WebSocket client (Upgrade: websocket, version 13)",
-                ),
-                NoHandshake::Bad(why) => ApiError::bad_request(why),
-            })?;
+        let lines = headers.iter();
+        let lines = lines.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let mut knock = Knock::read(path, query, is_tls, lines).map_err(|none| match none {
+            NoHandshake::UpgradeRequired => ApiError::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "connect with a WebSocket client (Upgrade: websocket, version 13)",
+            ),
+            NoHandshake::Bad(why) => ApiError::bad_request(why),
+        })?;
         let mut response = Response::builder()
             .status(StatusCode::SWITCHING_PROTOCOLS)
             .header("Upgrade", "websocket")
@@ -271,7 +268,7 @@ impl HubService {
         let upgrade = hyper::upgrade::on(&mut request);
         if self.shared.authorizer.is_some() {
             let (parts, _) = request.into_parts();
-            knock.request = Some(parts);
+            knock.request = Some(Box::new(parts));
         }
         let shared = self.shared.clone();
         // Nearly always that is known at once, and the task stays small.

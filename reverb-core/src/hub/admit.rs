@@ -31,7 +31,7 @@ impl Shared {
         self: Arc<Self>,
         key: Option<String>,
         rules: impl FnOnce(Result<Option<Arc<App>>, StoreError>) -> Result<Arc<App>, Close> + Send,
-        request: Option<Parts>,
+        request: Option<Box<Parts>>,
     ) -> Result<Admitted, Close> {
         let found = match &key {
             Some(key) => self.apps.find_by_key(key).await,
@@ -42,7 +42,8 @@ impl Shared {
         let pass = match &self.authorizer {
             None => Pass::default(),
             Some(authorizer) => {
-                let request = request.unwrap_or_else(|| http::Request::new(()).into_parts().0);
+                let request = request
+                    .map_or_else(|| http::Request::new(()).into_parts().0, |request| *request);
                 let visit = Visit::new(app.clone(), socket_id, request);
                 Box::pin(ask(authorizer.clone(), visit)).await?
             }
@@ -51,10 +52,7 @@ impl Shared {
     }
 
     /// The same for a handshake.
-    pub(crate) async fn decide_knock(self: Arc<Self>, mut knock: Box<Knock>) -> Knocked {
-        if self.settings.echo.is_some() {
-            knock.take_any_path();
-        }
+    async fn decide_knock(self: Arc<Self>, mut knock: Box<Knock>) -> Knocked {
         let (key, request) = (knock.key().map(str::to_owned), knock.request.take());
         let decided = self.decide(key, |found| knock.decide(found), request).await;
         (decided, knock)
@@ -63,9 +61,25 @@ impl Shared {
     /// The same, if it is known at once; or else the question, to be awaited.
     pub(crate) fn knock_at_once(
         self: &Arc<Self>,
-        knock: Box<Knock>,
+        mut knock: Box<Knock>,
     ) -> Result<Knocked, Asked<Knocked>> {
-        poll_once(Box::pin(self.clone().decide_knock(knock)))
+        if self.settings.echo.is_some() {
+            knock.take_any_path();
+        }
+        let known = match knock.key() {
+            _ if self.authorizer.is_some() => None,
+            Some(key) => self.apps.known_by_key(key),
+            None => Some(Ok(None)),
+        };
+        match known {
+            // What nearly everybody gets.
+            Some(found) => {
+                let app = knock.decide(found);
+                let admit = |app| self.admit(app, new_socket_id(), Pass::default());
+                Ok((app.and_then(admit), knock))
+            }
+            None => poll_once(Box::pin(self.clone().decide_knock(knock))),
+        }
     }
 
     /// Takes a place, if there is one.

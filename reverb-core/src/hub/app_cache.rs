@@ -82,22 +82,40 @@ impl AppCache {
         self.find(|| Question::Id(id.into())).await
     }
 
-    /// The app with this id, if that is known without waiting.
-    pub(super) fn known_by_id(self: &Arc<Self>, id: &str) -> Option<Answer> {
-        if !self.is_slow.load(Ordering::Acquire) {
-            return match safely(
-                self.store.find_by_id(id).as_mut(),
-                &mut Context::from_waker(Waker::noop()),
-            ) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => {
-                    self.is_slow.store(true, Ordering::Release);
-                    None
-                }
-            };
+    /// The app with this key, if that is known without waiting.
+    pub(super) fn known_by_key(&self, key: &str) -> Option<Answer> {
+        if self.is_slow.load(Ordering::Acquire) {
+            self.remembered(&Question::Key(key.into()))
+        } else {
+            self.said_at_once(self.store.find_by_key(key))
         }
-        self.fresh(&self.entries.lock(), &Question::Id(id.into()))
-            .map(Ok)
+    }
+
+    /// The app with this id, if that is known without waiting.
+    pub(super) fn known_by_id(&self, id: &str) -> Option<Answer> {
+        if self.is_slow.load(Ordering::Acquire) {
+            self.remembered(&Question::Id(id.into()))
+        } else {
+            self.said_at_once(self.store.find_by_id(id))
+        }
+    }
+
+    fn remembered(&self, question: &Question) -> Option<Answer> {
+        self.fresh(&self.entries.lock(), question).map(Ok)
+    }
+
+    /// What the store says, unless it has to think: then it will be asked for all who want to know, and this once more.
+    fn said_at_once(
+        &self,
+        mut asked: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
+    ) -> Option<Answer> {
+        match safely(asked.as_mut(), &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Some(answer),
+            Poll::Pending => {
+                self.is_slow.store(true, Ordering::Release);
+                None
+            }
+        }
     }
 
     /// Whether changes are told, or have ceased to be.

@@ -43,7 +43,11 @@ impl Hub {
             false => {
                 shared
                     .clone()
-                    .decide(Some(key.to_owned()), crate::wire::upgrade::usable, request)
+                    .decide(
+                        Some(key.to_owned()),
+                        crate::wire::upgrade::usable,
+                        request.map(Box::new),
+                    )
                     .await
             }
         };

@@ -177,17 +177,10 @@ impl Shard {
         let directory = self.shared.directory.clone();
         let joined = Channel::join(&directory, &desk, app, name, self.index, member, self.now)?;
         let channel = joined.channel.name.clone();
-        let room = match self.apps.get(number).rooms.get(name.as_str()) {
-            Some(room) => *room,
-            None => {
-                let room = self.rooms.open(number, joined.channel, desk);
-                self.apps
-                    .get_mut(number)
-                    .rooms
-                    .insert(channel.clone(), room);
-                room
-            }
-        };
+        let rooms = &mut self.apps.get_mut(number).rooms;
+        let room = *rooms
+            .entry(channel.clone())
+            .or_insert_with(|| self.rooms.open(number, joined.channel, desk));
         let user = member.map(|member| member.id.clone());
         let seat = self
             .rooms

@@ -106,12 +106,10 @@ pub(crate) fn read<'a>(
     }
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
         let is_tls = is_trusted && header("x-forwarded-proto").is_some_and(upgrade::is_tls);
-        let lines = request.headers.iter();
-        let lines =
-            lines.filter_map(|line| Some((line.name, std::str::from_utf8(line.value).ok()?)));
+        let lines = request.headers.iter().map(|line| (line.name, line.value));
         return match Knock::read(inner, query, is_tls, lines) {
             Ok(mut knock) => {
-                knock.request = shown_from.map(|peer| parts(&request, peer));
+                knock.request = shown_from.map(|peer| Box::new(parts(&request, peer)));
                 (head, Request::Knock(Box::new(knock)))
             }
             // hyper answers these, and may speak the other protocol's name.

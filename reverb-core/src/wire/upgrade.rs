@@ -22,7 +22,7 @@ pub(crate) struct Knock {
     accept: String,
     is_tls: bool,
     /// The whole request, where an authorizer wants to see it.
-    pub(crate) request: Option<Parts>,
+    pub(crate) request: Option<Box<Parts>>,
 }
 
 /// Why a request is no WebSocket handshake. There is no socket to say it over.
@@ -35,45 +35,45 @@ pub(crate) enum NoHandshake {
 }
 
 impl Knock {
-    /// Reads a request: its path within ours, its query, its header lines.
+    /// Reads a request: its path within ours, its query, its header lines. Those that are no text say nothing.
     pub(crate) fn read<'a>(
         path: &str,
         query: &str,
         is_tls: bool,
-        headers: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, NoHandshake> {
-        let lines = |name: &'static str| {
-            headers
-                .clone()
-                .filter(move |line| line.0.eq_ignore_ascii_case(name))
-                .map(|line| line.1)
-        };
-        let header = |name| lines(name).next();
-        // A list may be spread over several lines. RFC 9110 section 5.3.
-        let has = |name, token: &str| {
-            lines(name)
-                .flat_map(|line| line.split(','))
-                .any(|item| item.trim().eq_ignore_ascii_case(token))
-        };
-        if !has("upgrade", "websocket") {
+        let (mut is_websocket, mut is_upgrade) = (false, false);
+        let (mut version, mut nonce, mut origin, mut offered) = (None, None, None, None);
+        for (name, value) in headers {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            let text = || std::str::from_utf8(value).ok();
+            if is("upgrade") {
+                is_websocket |= lists(text(), "websocket");
+            } else if is("connection") {
+                is_upgrade |= lists(text(), "upgrade");
+            } else if is("sec-websocket-version") {
+                version = version.or_else(text);
+            } else if is("sec-websocket-key") {
+                nonce = nonce.or_else(text);
+            } else if is("origin") {
+                origin = origin.or_else(text);
+            } else if is("sec-websocket-protocol") {
+                offered = offered.or_else(text);
+            }
+        }
+        if !is_websocket {
             return Err(NoHandshake::UpgradeRequired);
         }
-        if !has("connection", "upgrade") {
+        if !is_upgrade {
             return Err(NoHandshake::Bad(
                 "a WebSocket handshake needs Connection: Upgrade",
             ));
         }
-        if header("sec-websocket-version").map(str::trim) != Some("13") {
+        if version.map(str::trim) != Some("13") {
             return Err(NoHandshake::UpgradeRequired);
         }
-        let nonce = header("sec-websocket-key")
-            .map(str::trim)
-            .unwrap_or_default();
-        if data_encoding::BASE64
-            .decode(nonce.as_bytes())
-            .map_or(0, |bytes| bytes.len())
-            != 16
-        {
+        let nonce = nonce.map(str::trim).unwrap_or_default();
+        if !is_nonce(nonce) {
             return Err(NoHandshake::Bad(
                 "Sec-WebSocket-Key must be 16 bytes in base64",
             ));
@@ -84,10 +84,8 @@ impl Knock {
         Ok(Self {
             key: key.map(|key| auth::decode(key, false).into_owned()),
             protocol: check_protocol(query),
-            origin: header("origin").map(str::to_owned),
-            sub_protocol: header("sec-websocket-protocol")
-                .and_then(choose)
-                .map(str::to_owned),
+            origin: origin.map(str::to_owned),
+            sub_protocol: offered.and_then(choose).map(str::to_owned),
             accept: derive_accept_key(nonce.as_bytes()),
             is_tls,
             request: None,
@@ -159,6 +157,22 @@ pub(crate) fn is_tls(forwarded: &str) -> bool {
     proto.eq_ignore_ascii_case("https") || proto.eq_ignore_ascii_case("wss")
 }
 
+/// Whether this header line, of those that are lists, has that item. The list may go on in other lines: RFC 9110 section
+/// 5.3.
+fn lists(line: Option<&str>, item: &str) -> bool {
+    let mut items = line.unwrap_or_default().split(',');
+    items.any(|other| other.trim().eq_ignore_ascii_case(item))
+}
+
+/// Whether these are 16 bytes in base64.
+fn is_nonce(text: &str) -> bool {
+    let mut bytes = [0; 18];
+    text.len() == 24
+        && data_encoding::BASE64
+            .decode_mut(text.as_bytes(), &mut bytes)
+            .is_ok_and(|length| length == 16)
+}
+
 /// 5, 6 and 7 are spoken, and 4, which lacks nothing that we need; without a version it is the newest.
 fn check_protocol(query: &str) -> Result<(), Close> {
     let values = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -201,7 +215,13 @@ mod tests {
     fn knock(path: &str, query: &str, more: &[(&str, &'static str)]) -> Result<Knock, NoHandshake> {
         let is_replaced = |name: &str| more.iter().any(|line| line.0 == name);
         let good = GOOD.iter().filter(|line| !is_replaced(line.0));
-        Knock::read(path, query, false, more.iter().chain(good).copied())
+        let lines = more.iter().chain(good);
+        Knock::read(
+            path,
+            query,
+            false,
+            lines.map(|line| (line.0, line.1.as_bytes())),
+        )
     }
 
     fn app() -> Result<Option<Arc<App>>, StoreError> {
