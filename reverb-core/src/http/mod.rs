@@ -3,7 +3,9 @@
 //! [`HubService`] is a tower `Service`; a hub that listens itself has a short
 //! cut for handshakes and plain publishes, in `hub::door`.
 
+mod answer;
 mod channels;
+mod route;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,14 +15,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 
 use crate::hub::accepted::Accepted;
 use crate::hub::{Desk, Hub, PublishError, Shared};
@@ -30,37 +28,11 @@ use crate::wire::BODY_TIMEOUT;
 use crate::wire::error::{ApiError, MOST_BODY};
 use crate::wire::upgrade::{Knock, NoHandshake};
 
+use self::answer::{json, response};
+use self::route::{Action, Route};
+
+pub use self::answer::Body;
 pub use crate::wire::{Peer, Secure};
-
-/// The body of a response: whole from the start.
-#[derive(Debug, Default)]
-pub struct Body(Full<Bytes>);
-
-impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Self {
-        Self(Full::new(bytes))
-    }
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.0).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
 
 /// The hub as a tower `Service`: clients connect to `/app/{key}`, backends call `/apps/{id}/…`, anything else is 404.
 ///
@@ -295,59 +267,6 @@ pub(crate) struct Call {
     desk: Arc<Desk>,
 }
 
-/// What a path asks for.
-#[derive(Debug, PartialEq)]
-struct Route {
-    /// The app's id, unless the path has none.
-    app: Option<String>,
-    action: Action,
-}
-
-#[derive(Debug, PartialEq)]
-enum Action {
-    Publish { is_batch: bool },
-    Channels,
-    Channel(String),
-    Users(String),
-    Connections,
-    Terminate(String),
-}
-
-impl Route {
-    /// Segments are split as they were sent and decoded one by one, so that an encoded slash splits nothing.
-    fn find(path: &str) -> Option<Self> {
-        let decoded = |segment: &str| auth::decode(segment, false).into_owned();
-        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        if segments.contains(&"") {
-            return None;
-        }
-        let action = match segments[..] {
-            ["apps", _, "events"] => Action::Publish { is_batch: false },
-            ["apps", _, "batch_events"] => Action::Publish { is_batch: true },
-            ["apps", _, "channels"] => Action::Channels,
-            ["apps", _, "channels", name] => Action::Channel(decoded(name)),
-            ["apps", _, "channels", name, "users"] => Action::Users(decoded(name)),
-            ["apps", _, "connections"] => Action::Connections,
-            ["apps", _, "users", user, "terminate_connections"] => Action::Terminate(decoded(user)),
-            // The Python SDK forgets the first half.
-            ["users", user, "terminate_connections"] => Action::Terminate(decoded(user)),
-            _ => return None,
-        };
-        let app = (segments[0] == "apps").then(|| decoded(segments[1]));
-        Some(Self { app, action })
-    }
-}
-
-impl Action {
-    fn is_post(&self) -> bool {
-        matches!(self, Self::Publish { .. } | Self::Terminate(_))
-    }
-
-    fn methods(&self) -> &'static str {
-        if self.is_post() { "POST" } else { "GET, HEAD" }
-    }
-}
-
 /// What is wrong with a request's head, if it is one that a proxy in front might understand differently, or has a compressed
 /// body: answer with this status and sentence, and close the connection.
 ///
@@ -427,39 +346,6 @@ where
     }
 }
 
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.into()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// The response, whether the request was carried out or refused.
-fn response(answer: Result<Response<Body>, ApiError>) -> Response<Body> {
-    answer.unwrap_or_else(|error| failure(&error))
-}
-
-fn failure(error: &ApiError) -> Response<Body> {
-    let mut response = json(error.status, error.body());
-    let headers = response.headers_mut();
-    if let Some(seconds) = error.retry_after {
-        headers.insert(RETRY_AFTER, seconds.into());
-    }
-    if let Some(methods) = error.allow {
-        headers.insert(ALLOW, HeaderValue::from_static(methods));
-    }
-    if error.closes {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    if error.status == StatusCode::UPGRADE_REQUIRED {
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert("Sec-WebSocket-Version", HeaderValue::from_static("13"));
-    }
-    response
-}
-
 impl<B> tower_service::Service<Request<B>> for HubService
 where
     B: http_body::Body + Send + 'static,
@@ -490,40 +376,5 @@ where
 impl fmt::Debug for HubService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubService").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_encoded_slash_splits_no_segment() {
-        let route = Route::find("/apps/7/users/a%2Fb%40c/terminate_connections").expect("a route");
-        assert_eq!(
-            route,
-            Route {
-                app: Some("7".into()),
-                action: Action::Terminate("a/b@c".into())
-            }
-        );
-        assert_eq!(
-            Route::find("/users/u/terminate_connections")
-                .expect("a route")
-                .app,
-            None
-        );
-        for path in [
-            "",
-            "/",
-            "/apps",
-            "/apps/7",
-            "/apps/7/",
-            "/apps/7/events/",
-            "/apps//7/events",
-            "/apps/7/channels/a/b",
-        ] {
-            assert_eq!(Route::find(path), None, "{path}");
-        }
     }
 }

@@ -17,7 +17,8 @@ use crate::wire::error::ApiError;
 
 use super::Shared;
 use super::app_handle::{PublishError, Published};
-use super::directory::{Desk, Directory};
+use super::desk::Desk;
+use super::directory::Directory;
 use super::publish::Publication;
 
 impl Shared {

@@ -9,7 +9,7 @@ use crate::hooks::{Authorizer, Pass, Visit};
 use crate::protocol::{App, AppId, Close, SocketId};
 use crate::wire::upgrade::Knock;
 
-use super::directory::Quota;
+use super::desk::Quota;
 use super::{Asked, DECISION_TIMEOUT, Shared, poll_once};
 
 /// A client that has been let in.

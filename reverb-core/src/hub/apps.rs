@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::protocol::{App, ChannelName, UserId};
 
-use super::directory::Desk;
+use super::desk::Desk;
 use super::publish::Release;
 
 /// The apps of one shard.

@@ -15,7 +15,8 @@ use crate::hooks::{Authorizer, Observer};
 use crate::metrics::{Metrics, NoMetrics};
 
 use super::app_cache::AppCache;
-use super::directory::{Directory, Shards};
+use super::directory::Directory;
+use super::shards::Shards;
 use super::{AppCacheTimes, Hub, Sampled, Shared};
 
 /// Makes a [`Hub`]. Where apps come from must be said; the rest has a default.

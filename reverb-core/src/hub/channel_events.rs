@@ -12,7 +12,8 @@ use crate::hooks::{ChannelEvent, Feed, Missed, Reader};
 use crate::protocol::ChannelName;
 
 use super::channel::Channel;
-use super::directory::{Desk, Directory};
+use super::desk::Desk;
+use super::directory::Directory;
 
 /// What is said in a channel. Made by [`AppHandle::subscribe`](super::AppHandle::subscribe).
 ///

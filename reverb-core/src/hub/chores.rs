@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use crate::protocol::UserId;
 
 use super::channel::Channel;
-use super::directory::{Desk, Directory};
+use super::desk::Desk;
+use super::directory::Directory;
 
 /// Something to be done later. Each is there at most once: what it concerns knows that it is due.
 #[derive(Debug)]

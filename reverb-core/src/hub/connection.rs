@@ -14,7 +14,7 @@ use crate::session::Session;
 use crate::transport::{Heard, Transport};
 use crate::wire::websocket::{PING, WebSocket};
 
-use super::directory::Quota;
+use super::desk::Quota;
 use super::listener::Listener;
 use super::mailbox::SlotWaker;
 use super::outbox::{Frame, Outbox};

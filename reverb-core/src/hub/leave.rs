@@ -197,7 +197,7 @@ impl Shard {
         }
         self.say(
             slot,
-            super::door::response(&crate::wire::error::ApiError::too_slow(), true),
+            super::reply::response(&crate::wire::error::ApiError::too_slow(), true),
         );
         self.start_leaving(slot);
     }

@@ -16,7 +16,7 @@ use crate::wire::upgrade::Knock;
 
 use super::admit::Admitted;
 use super::connection::Codec;
-use super::directory::Desk;
+use super::desk::Desk;
 use super::listener::Listener;
 use super::publish::{Overloaded, Release};
 use super::stream::Stream;

@@ -42,6 +42,7 @@ mod chores;
 mod connect;
 mod connection;
 mod deliver;
+mod desk;
 mod directory;
 mod door;
 mod follow;
@@ -53,8 +54,10 @@ mod outbox;
 mod perform;
 mod presence;
 mod publish;
+mod reply;
 mod rooms;
 mod shard;
+mod shards;
 mod stream;
 mod users;
 
@@ -87,7 +90,8 @@ pub use self::app_handle::{AppHandle, PublishError, Published};
 pub(crate) use self::builder::Settings;
 pub use self::builder::{BuildError, HubBuilder, IpNet};
 pub use self::channel_events::ChannelEvents;
-pub(crate) use self::directory::{Desk, Directory};
+pub(crate) use self::desk::Desk;
+pub(crate) use self::directory::Directory;
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 /// ```no_run

@@ -16,8 +16,10 @@ use crate::protocol::{App, ChannelKind, ChannelName, Event, Outgoing, SocketId};
 
 use super::app_handle::PublishError;
 use super::channel::Channel;
-use super::directory::{Desk, Directory, Shards};
+use super::desk::Desk;
+use super::directory::Directory;
 use super::mailbox::{Charge, Letter, Mailbox, Slot};
+use super::shards::Shards;
 
 /// How long a publisher waits for room.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -7,7 +7,8 @@ use crate::protocol::UserId;
 use crate::session::{Chair, Seat};
 
 use super::channel::Channel;
-use super::directory::{Desk, Directory};
+use super::desk::Desk;
+use super::directory::Directory;
 
 /// The channels that this shard holds.
 #[derive(Debug)]

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use crate::protocol::{ChannelName, Outgoing, UserId};
 
 use super::chores::Chore;
-use super::directory::{Desk, Directory, Shards};
+use super::desk::Desk;
+use super::directory::Directory;
 use super::mailbox::Letter;
+use super::shards::Shards;
 
 /// How long a user may be away without being called offline.
 pub(super) const GRACE: Duration = Duration::from_secs(2);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::protocol::{App, Outgoing};
 
 use super::super::chores::Chore;
-use super::super::directory::{Desk, Directory};
+use super::super::desk::Desk;
+use super::super::directory::Directory;
 use super::{Channel, State};
 
 /// When the subscribers were last told their number.

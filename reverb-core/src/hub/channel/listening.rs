@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::hooks::{ChannelEvent, Feed, Reader};
 
-use super::super::directory::Shards;
+use super::super::shards::Shards;
 use super::Channel;
 
 impl Channel {

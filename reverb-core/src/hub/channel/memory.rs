@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::protocol::Outgoing;
 
 use super::super::chores::Chore;
-use super::super::directory::{Desk, Directory};
+use super::super::desk::Desk;
+use super::super::directory::Directory;
 use super::super::publish::Item;
 use super::{Channel, State};
 

@@ -18,10 +18,12 @@ use crate::hooks::{ChannelEvent, Feed};
 use crate::protocol::{App, ChannelKind, ChannelName, Member, Outgoing, UserId};
 use crate::session::{Refusal, Welcome};
 
-use super::directory::{Desk, Directory, Shards};
+use super::desk::Desk;
+use super::directory::Directory;
 use super::mailbox::{Letter, Parcel, Slot};
 use super::presence::Presence;
 use super::publish::{Item, Release};
+use super::shards::Shards;
 
 use self::count::Counted;
 use self::memory::Remembered;
