@@ -180,7 +180,7 @@ fn request() -> String {
 
 #[library_benchmark(teardown = played)]
 #[bench::knock(args = (Scene::knock().settled()), config = took(27_072))]
-#[bench::post(args = (Scene::post().settled()), config = took(100_173))]
+#[bench::post(args = (Scene::post().settled()), config = took(98_531))]
 #[bench::client_event(args = (Scene::client_event().settled()), config = took(70_525))]
 #[bench::join(args = (Scene::join().settled()), config = took(103_902))]
 #[bench::leave(args = (Scene::leave().settled()), config = took(77_714))]

@@ -161,6 +161,12 @@ impl<'a> Query<'a> {
         if most > Self::MAX && raw().count() > Self::MAX {
             return Err(Unauthorized::TooManyParameters);
         }
+        // Few queries have escapes, and each has ten places for them.
+        let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
+        let decode = |text, plus_is_space| match is_plain {
+            true => Cow::Borrowed(text),
+            false => decode(text, plus_is_space),
+        };
         let read = |plus_is_space: bool| {
             let mut pairs: Pairs<'a> = Vec::with_capacity(most.min(Self::MAX));
             pairs.extend(raw().map(|pair| {
@@ -182,7 +188,7 @@ impl<'a> Query<'a> {
         {
             return Err(Unauthorized::Twice(shortened(&twice[0].0)));
         }
-        let plus_literal = query.contains('+').then(|| read(false));
+        let plus_literal = (!is_plain && query.contains('+')).then(|| read(false));
         let joined = pairs
             .iter()
             .any(|(key, _)| is_list(key))
