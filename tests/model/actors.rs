@@ -67,6 +67,7 @@ impl Actor {
                 client.ping(stage).await;
             }
             Op::SignIn { user, watches, .. } => client.sign_in(stage, user, &watches).await,
+            Op::Doze { .. } => client.doze().await,
             Op::Whisper { channel, .. } => {
                 let data = format!("whisper:{}:{}:{n:04}", self.number, self.burst);
                 client.whisper(stage, channel, &data).await;

@@ -1,6 +1,7 @@
 //! [`Client`]: one connection, everything it said and everything it heard, in order.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -8,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use reverb_core::protocol::{SocketId, auth};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,6 +24,8 @@ pub(crate) struct Client {
     pub(crate) socket_id: String,
     out: SplitSink<WebSocketStream<TcpStream>, Message>,
     pub(crate) log: Arc<Log>,
+    /// Held while it listens, and while it does not.
+    ears: Arc<Mutex<()>>,
     reader: JoinHandle<()>,
     /// For presence and sign-in: what a user's info says, so that it shows whose came first.
     pub(crate) label: String,
@@ -33,7 +36,7 @@ pub(crate) struct Client {
 /// What a connection said and heard.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    entries: Mutex<Vec<Entry>>,
+    entries: std::sync::Mutex<Vec<Entry>>,
     grown: Notify,
 }
 
@@ -46,6 +49,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    pub(crate) fn is_drop(&self) -> bool {
+        self.what == What::Said(Said::Drop)
+    }
+
     fn is_end(&self) -> bool {
         matches!(self.what, What::Heard(Heard::Closed(_)))
     }
@@ -68,6 +75,9 @@ pub(crate) enum Said {
     Close,
     Drop,
 }
+
+/// How long a client dozes.
+const DOZE: Duration = Duration::from_millis(10);
 
 impl Log {
     fn add(&self, stage: &Stage, what: What) {
@@ -156,12 +166,14 @@ impl Client {
                 serde_json::from_str(greeting["data"].as_str().expect("text")).expect("JSON");
             let socket_id = data["socket_id"].as_str().expect("an id").to_owned();
             let log = Arc::<Log>::default();
-            let reader = tokio::spawn(read(input, log.clone(), stage.clone()));
+            let ears = Arc::<Mutex<()>>::default();
+            let reader = tokio::spawn(read(input, log.clone(), ears.clone(), stage.clone()));
             Self {
                 app,
                 socket_id,
                 out,
                 log,
+                ears,
                 reader,
                 label,
                 came: (knocked, stage.stamp()),
@@ -253,6 +265,12 @@ impl Client {
             .await;
     }
 
+    /// Neither speaks nor hears: longer than a backend takes to ask for everything.
+    pub(crate) async fn doze(&self) {
+        let _ears = self.ears.lock().await;
+        tokio::time::sleep(DOZE).await;
+    }
+
     /// Closes with a close frame, and waits for the hub's.
     pub(crate) async fn close(mut self, stage: &Stage) -> Arc<Log> {
         self.log.add(stage, What::Said(Said::Close));
@@ -306,10 +324,12 @@ impl Drop for Client {
 async fn read(
     mut input: SplitStream<WebSocketStream<TcpStream>>,
     log: Arc<Log>,
+    ears: Arc<Mutex<()>>,
     stage: Arc<Stage>,
 ) {
     let mut code = None;
     while let Some(Ok(message)) = input.next().await {
+        let _ears = ears.lock().await;
         match message {
             Message::Text(text) => {
                 for heard in Heard::read(&text) {

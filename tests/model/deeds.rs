@@ -80,17 +80,22 @@ impl Deeds {
         earlier.max().unwrap_or_default()
     }
 
-    /// When the app began to terminate users, in the burst in which a connection was closed.
-    pub(crate) fn terminating(&self, app: Tenant, closed: u64) -> u64 {
-        let burst = self.settled_before(closed)..closed;
+    /// When the app began to terminate any of these users, in the burst in which a connection ended.
+    pub(crate) fn terminating(
+        &self,
+        app: Tenant,
+        is_user: impl Fn(&str) -> bool,
+        ended: u64,
+    ) -> u64 {
+        let burst = self.settled_before(ended)..ended;
         let begun = self
             .terminated
             .iter()
-            .filter(|terminated| terminated.app == app);
+            .filter(|terminated| terminated.app == app && is_user(&terminated.user));
         let begun = begun.map(|terminated| terminated.begun);
         begun
             .filter(|begun| burst.contains(begun))
             .min()
-            .unwrap_or(closed)
+            .unwrap_or(ended)
     }
 }

@@ -80,10 +80,11 @@ impl Verdict {
                     let next = entries[n + 1..]
                         .iter()
                         .find(|entry| matches!(entry.what, What::Heard(_)));
-                    let is_farewell = matches!(
-                        next.map(|next| &next.what),
-                        Some(What::Heard(Heard::Closed(Some(_))))
-                    );
+                    let is_farewell = match next.map(|next| &next.what) {
+                        Some(What::Heard(heard)) => matches!(heard, Heard::Closed(Some(_))),
+                        // It may have hung up between this and the close frame.
+                        _ => entries[n + 1..].iter().any(Entry::is_drop),
+                    };
                     verdict.heard(heard, is_farewell, deeds)
                 }
             };

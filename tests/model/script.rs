@@ -44,6 +44,10 @@ pub(crate) enum Op {
         user: User,
         watches: Vec<User>,
     },
+    /// Neither speaks nor hears for a moment, as a page that is busy. Only in bursts.
+    Doze {
+        client: usize,
+    },
     /// A client event.
     Whisper {
         client: usize,
@@ -118,6 +122,7 @@ impl Op {
             | Self::Flap { client, .. }
             | Self::Unsubscribe { client, .. }
             | Self::SignIn { client, .. }
+            | Self::Doze { client }
             | Self::Whisper { client, .. } => Some(*client),
             Self::Publish { .. } | Self::Terminate { .. } | Self::Ask { .. } | Self::Pass(_) => {
                 None
@@ -159,6 +164,7 @@ impl fmt::Debug for Op {
             Self::SignIn { user, watches, .. } => {
                 write!(f, "signs in as {user:?}, watches {watches:?}")
             }
+            Self::Doze { .. } => write!(f, "dozes"),
             Self::Whisper { channel, .. } => write!(f, "whispers in {channel:?}"),
             Self::Publish {
                 app,
@@ -210,7 +216,9 @@ pub(crate) fn bursts() -> impl Strategy<Value = Vec<Vec<Op>>> {
         channel,
         user,
     });
-    vec(vec(prop_oneof![12 => at_once(), 1 => flap], 1..85), 1..4)
+    let doze = (0..CLIENTS).prop_map(|client| Op::Doze { client });
+    let op = prop_oneof![24 => at_once(), 2 => flap, 1 => doze];
+    vec(vec(op, 1..85), 1..4)
 }
 
 fn pass() -> impl Strategy<Value = Pass> {

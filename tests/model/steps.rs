@@ -108,7 +108,7 @@ impl Play {
             clients[client].take().expect("whoever acts is connected")
         };
         match op {
-            Op::Connect { .. } | Op::Flap { .. } => {}
+            Op::Connect { .. } | Op::Flap { .. } | Op::Doze { .. } => {}
             Op::Close { client } => {
                 world.leave(*client);
                 let log = connected(clients, *client).close(stage).await;

@@ -164,15 +164,44 @@ impl Verdict {
         end.map_or(u64::MAX, |end| deeds.settled_after(end))
     }
 
-    /// Until when the connection was there for certain.
+    /// Until when the connection was there for certain. Whoever hangs up may have been terminated without hearing of it.
     fn last_seen(&self, deeds: &Deeds) -> u64 {
         let closed = self.closed.filter(|_| self.was_terminated);
-        let terminated = closed.map(|closed| deeds.terminating(self.app, closed));
+        let hung_up = self.ended.filter(|_| self.hung_up);
+        let terminated = closed
+            .or(hung_up)
+            .map(|end| deeds.terminating(self.app, |user| self.may_be(user), end));
         self.ended
             .into_iter()
             .chain(terminated)
             .min()
             .unwrap_or(u64::MAX)
+    }
+
+    /// When it asked to leave a channel without hearing that it has.
+    fn leaves(&self, channel: Channel) -> Option<u64> {
+        let mut left = self.pending.iter().filter_map(|(at, said)| match said {
+            Said::Unsubscribe(left) if *left == channel => Some(*at),
+            _ => None,
+        });
+        left.next()
+    }
+
+    /// Whether it has been this user at some time, or may have become it without hearing of it.
+    fn may_be(&self, user: &str) -> bool {
+        let seated = self
+            .sittings
+            .iter()
+            .filter_map(|sitting| sitting.user.as_deref());
+        let signed_in = self.user.iter().map(|(user, _)| user.as_str());
+        let asked = self.pending.iter().filter_map(|(_, said)| match said {
+            Said::SignIn(user, _) | Said::Subscribe(_, Some(user)) => Some(user.id()),
+            _ => None,
+        });
+        seated
+            .chain(signed_in)
+            .chain(asked)
+            .any(|other| other == user)
     }
 
     /// All its stays in a channel, and what may have become one without its hearing of it.
@@ -189,7 +218,11 @@ impl Verdict {
             ),
             surely: Some((
                 sitting.joined,
-                sitting.left.unwrap_or_else(|| self.last_seen(deeds)),
+                sitting.left.unwrap_or_else(|| {
+                    let last_seen = self.last_seen(deeds);
+                    self.leaves(channel)
+                        .map_or(last_seen, |left| left.min(last_seen))
+                }),
             )),
         });
         let signing_in = self.pending.iter().filter_map(|(_, said)| match said {
