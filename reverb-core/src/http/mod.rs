@@ -175,7 +175,7 @@ impl HubService {
         } = &*self.shared;
         let (publication, answer) = {
             let accepted = Accepted::read(&self.shared, app.clone(), body, is_batch, clock.now())?;
-            (accepted.publication(directory), accepted.answer())
+            (accepted.publication(), accepted.answer())
         };
         let sent = publication.send(directory.clone(), clock.now()).await;
         sent.map_err(PublishError::from)?;

@@ -18,7 +18,6 @@ use crate::wire::error::ApiError;
 use super::Shared;
 use super::app_handle::{PublishError, Published};
 use super::desk::Desk;
-use super::directory::Directory;
 use super::publish::Publication;
 
 impl Shared {
@@ -148,8 +147,8 @@ impl<'a> Accepted<'a> {
     }
 
     /// The events, ready to be sent.
-    pub(crate) fn publication(&self, directory: &Directory) -> Publication {
-        Publication::new(directory, &self.desk, &self.app, &self.events)
+    pub(crate) fn publication(&self) -> Publication {
+        Publication::new(&self.desk, &self.app, &self.events)
     }
 
     /// The answer's body: the figures that were asked for, or an empty object.

@@ -198,10 +198,8 @@ impl AppHandle {
     /// The name is none.
     pub fn subscribe(&self, channel: &str, capacity: usize) -> Result<ChannelEvents, InvalidName> {
         let name = ChannelName::new(channel, self.app().limits.channel_name_length)?;
-        let Shared {
-            directory, clock, ..
-        } = &*self.shared;
-        let events = ChannelEvents::open(directory, &self.desk, &name, capacity, clock.now());
+        let now = self.shared.clock.now();
+        let events = ChannelEvents::open(&self.desk, &name, capacity, now);
         if self.shared.has_ended() {
             events.end();
         }
@@ -277,7 +275,7 @@ impl AppHandle {
         let app = app.ok_or_else(|| PublishError::NoApp(id.as_str().to_owned()))?;
         let (publication, published) = {
             let accepted = Accepted::check(&self.shared, app, events, is_batch, clock.now())?;
-            (accepted.publication(directory), accepted.published())
+            (accepted.publication(), accepted.published())
         };
         publication.send(directory.clone(), clock.now()).await?;
         Ok(published)
@@ -289,7 +287,7 @@ impl AppHandle {
         } = &*self.shared;
         let now = clock.now();
         let accepted = Accepted::check(&self.shared, self.app(), events, is_batch, now)?;
-        let publication = accepted.publication(directory);
+        let publication = accepted.publication();
         let charges = publication
             .reserve(directory, None)
             .map_err(|_| PublishError::Overloaded)?;

@@ -13,7 +13,6 @@ use crate::protocol::ChannelName;
 
 use super::channel::Channel;
 use super::desk::Desk;
-use super::directory::Directory;
 
 /// What is said in a channel. Made by [`AppHandle::subscribe`](super::AppHandle::subscribe).
 ///
@@ -27,7 +26,6 @@ pub struct ChannelEvents {
 
 impl ChannelEvents {
     pub(super) fn open(
-        directory: &Directory,
         desk: &Arc<Desk>,
         name: &ChannelName,
         capacity: usize,
@@ -35,7 +33,7 @@ impl ChannelEvents {
     ) -> Self {
         let (mut feed, reader) = Feed::new(capacity);
         let channel = loop {
-            let channel = desk.open(name, directory.mailboxes.len());
+            let channel = desk.open(name);
             match channel.listen(feed, now) {
                 Ok(()) => break channel,
                 // The directory has forgotten it meanwhile.

@@ -151,14 +151,14 @@ impl Desk {
     }
 
     /// The channel of this name, made if need be.
-    pub(super) fn open(&self, name: &ChannelName, shards: usize) -> Arc<Channel> {
+    pub(super) fn open(&self, name: &ChannelName) -> Arc<Channel> {
         if let Some(channel) = self.channel(name.as_str()) {
             return channel;
         }
         let mut channels = self.channels.write();
         channels
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(Channel::new(name.clone(), shards)))
+            .or_insert_with(|| Arc::new(Channel::new(name.clone())))
             .clone()
     }
 

@@ -279,7 +279,7 @@ impl Shard {
 
     fn send_out(&mut self, slot: u32, accepted: &Accepted<'_>) {
         let directory = self.shared.directory.clone();
-        let publication = accepted.publication(&directory);
+        let publication = accepted.publication();
         let answer = accepted.answer();
         let own = Some(self.index);
         let generation = self

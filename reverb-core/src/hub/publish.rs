@@ -61,12 +61,7 @@ impl From<Overloaded> for PublishError {
 
 impl Publication {
     /// Writes out these events, checked before, for the channels that anybody will hear them on.
-    pub(crate) fn new(
-        directory: &Directory,
-        desk: &Arc<Desk>,
-        app: &App,
-        events: &[Event<'_>],
-    ) -> Self {
+    pub(crate) fn new(desk: &Arc<Desk>, app: &App, events: &[Event<'_>]) -> Self {
         let mut publication = Self {
             desk: desk.clone(),
             items: Vec::with_capacity(1),
@@ -76,20 +71,20 @@ impl Publication {
             for (n, name) in event.channels().enumerate() {
                 // Named twice is told once.
                 if !event.channels().take(n).any(|earlier| earlier == name) {
-                    publication.add(directory, app, event, name);
+                    publication.add(app, event, name);
                 }
             }
         }
         publication
     }
 
-    fn add(&mut self, directory: &Directory, app: &App, event: &Event<'_>, name: &str) {
+    fn add(&mut self, app: &App, event: &Event<'_>, name: &str) {
         let is_cache = ChannelKind::of(name).is_cache();
         let channel = match is_cache {
             // It remembers the event even if nobody listens.
             true => ChannelName::new(name, usize::MAX)
                 .ok()
-                .map(|name| self.desk.open(&name, directory.mailboxes.len())),
+                .map(|name| self.desk.open(&name)),
             false => self.desk.channel(name).filter(|channel| channel.is_heard()),
         };
         let Some(channel) = channel else { return };
@@ -165,7 +160,7 @@ impl Publication {
             let mut channel = item.channel.clone();
             let to = Shards::ALL.without(item.direct(own));
             while !channel.post(directory, &self.desk, item, to, release, now) {
-                channel = self.desk.open(&channel.name, directory.mailboxes.len());
+                channel = self.desk.open(&channel.name);
             }
             if !item.direct(own).is_empty() {
                 here(item);

@@ -9,6 +9,7 @@ use crate::session::{Chair, Seat};
 use super::channel::Channel;
 use super::desk::Desk;
 use super::directory::Directory;
+use super::shards::Shards;
 
 /// The channels that this shard holds.
 #[derive(Debug)]
@@ -27,10 +28,17 @@ pub(super) struct Room {
     pub(super) channel: Arc<Channel>,
     desk: Arc<Desk>,
     pub(super) guests: Vec<Guest>,
-    /// As whom the guests sit here, place by place; on presence channels only.
-    users: Vec<UserId>,
-    /// From which number on notices are news for the guest, place by place; on numbered channels only.
+    /// What is known of the guests of a numbered channel beside.
+    numbered: Option<Box<Numbered>>,
+}
+
+/// What is known of the guests of a presence or cache channel, place by place.
+#[derive(Debug, Default)]
+struct Numbered {
+    /// From which number on notices are news for the guest.
     since: Vec<u64>,
+    /// As whom the guests sit here; on presence channels only.
+    users: Vec<UserId>,
 }
 
 /// A connection in a room.
@@ -64,13 +72,14 @@ impl Guest {
 impl Room {
     /// Whether a notice of this number is news for the guest at this place; 0 is news for everybody.
     pub(super) fn is_news(&self, place: usize, number: u64) -> bool {
-        number == 0 || self.since.get(place).is_none_or(|since| *since < number)
+        let since = || self.numbered.as_ref()?.since.get(place);
+        number == 0 || since().is_none_or(|since| *since < number)
     }
 
     /// The slots of those who sit here as this user.
     pub(super) fn slots_of(&self, user: &UserId) -> impl Iterator<Item = u32> {
-        self.users
-            .iter()
+        let users = self.numbered.iter().flat_map(|numbered| &numbered.users);
+        users
             .zip(&self.guests)
             .filter(move |(other, _)| *other == user)
             .map(|(_, guest)| guest.slot)
@@ -94,8 +103,7 @@ impl Rooms {
             channel,
             desk,
             guests: Vec::new(),
-            users: Vec::new(),
-            since: Vec::new(),
+            numbered: None,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.rooms.push(None);
@@ -134,9 +142,10 @@ impl Rooms {
             entry.guests.reserve_exact(1);
         }
         entry.guests.push(guest);
-        entry.users.extend(user);
         if entry.channel.is_numbered() {
-            entry.since.push(number);
+            let numbered = entry.numbered.get_or_insert_default();
+            numbered.since.push(number);
+            numbered.users.extend(user);
         }
         Seat { room, place }
     }
@@ -153,12 +162,17 @@ impl Rooms {
         };
         let place = seat.place as usize;
         room.guests.swap_remove(place);
-        let user = (!room.users.is_empty()).then(|| room.users.swap_remove(place));
-        if !room.since.is_empty() {
-            room.since.swap_remove(place);
+        let mut user = None;
+        if let Some(numbered) = &mut room.numbered {
+            (place < numbered.since.len()).then(|| numbered.since.swap_remove(place));
+            user = (place < numbered.users.len()).then(|| numbered.users.swap_remove(place));
         }
+        let emptied = match room.guests.is_empty() {
+            true => Shards::one(self.shard),
+            false => Shards::default(),
+        };
         room.channel
-            .leave(&self.directory, &room.desk, self.shard, user.as_ref(), now);
+            .leave(&self.directory, &room.desk, user.as_ref(), emptied, now);
         let moved = room.guests.get(place).map(|guest| (*guest, seat));
         if !room.guests.is_empty() {
             return (moved, None);
@@ -175,19 +189,16 @@ impl Rooms {
         }
     }
 
+    fn last_place(&self, room: u32) -> Option<u32> {
+        (self.get(room)?.guests.len() as u32).checked_sub(1)
+    }
+
     /// Takes everybody out, in the directory too: the shard ends.
     pub(super) fn clear(&mut self, now: Instant) {
-        for room in std::mem::take(&mut self.rooms).into_iter().flatten() {
-            for place in 0..room.guests.len() {
-                room.channel.leave(
-                    &self.directory,
-                    &room.desk,
-                    self.shard,
-                    room.users.get(place),
-                    now,
-                );
+        for room in 0..self.rooms.len() as u32 {
+            while let Some(place) = self.last_place(room) {
+                self.leave(Seat { room, place }, now);
             }
         }
-        self.free.clear();
     }
 }

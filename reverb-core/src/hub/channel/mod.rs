@@ -43,8 +43,8 @@ pub(crate) struct Channel {
 struct State {
     /// Set once the directory has forgotten the channel: who still has hold of it must look it up again.
     retired: bool,
-    /// Seats on each shard.
-    seats: Box<[u32]>,
+    /// Seats that are taken, on all shards together; each shard knows its own.
+    seats: u32,
     presence: Option<Box<Presence>>,
     remembered: Option<Box<Remembered>>,
     /// Whether somebody will come to forget what is remembered.
@@ -74,12 +74,12 @@ pub(crate) struct Occupancy {
 }
 
 impl Channel {
-    pub(super) fn new(name: ChannelName, shards: usize) -> Self {
+    pub(super) fn new(name: ChannelName) -> Self {
         let kind = name.kind();
         let presence = kind.is_presence().then(Default::default);
         let state = State {
             retired: false,
-            seats: vec![0; shards].into(),
+            seats: 0,
             presence,
             remembered: None,
             is_due: false,
@@ -154,7 +154,7 @@ impl Channel {
         now: Instant,
     ) -> Result<Joined, Refusal> {
         loop {
-            let channel = desk.open(name, directory.mailboxes.len());
+            let channel = desk.open(name);
             let mut state = channel.state.lock();
             if state.retired {
                 continue;
@@ -174,8 +174,8 @@ impl Channel {
                 _ if channel.kind.is_cache() => (directory.number(), None),
                 _ => (0, None),
             };
-            let was_empty = state.seats.iter().all(|seats| *seats == 0);
-            state.seats[shard] += 1;
+            let was_empty = state.seats == 0;
+            state.seats += 1;
             channel
                 .shards
                 .fetch_or(Shards::one(shard).0, Ordering::AcqRel);
@@ -247,21 +247,18 @@ impl Channel {
         Welcome { succeeded, cached }
     }
 
-    /// Gives up a seat; on a presence channel that of this user.
+    /// Gives up a seat; on a presence channel that of this user. `emptied` is the shard if it was its last.
     pub(super) fn leave(
         self: &Arc<Self>,
         directory: &Directory,
         desk: &Arc<Desk>,
-        shard: usize,
         user: Option<&UserId>,
+        emptied: Shards,
         now: Instant,
     ) {
         let mut state = self.state.lock();
-        state.seats[shard] -= 1;
-        if state.seats[shard] == 0 {
-            self.shards
-                .fetch_and(!Shards::one(shard).0, Ordering::AcqRel);
-        }
+        state.seats -= 1;
+        self.shards.fetch_and(!emptied.0, Ordering::AcqRel);
         if let (Some(presence), Some(user)) = (&mut state.presence, user)
             && presence.leave(user)
         {
@@ -371,7 +368,7 @@ impl State {
 
     fn occupancy(&self) -> Occupancy {
         Occupancy {
-            connections: self.seats.iter().map(|seats| *seats as usize).sum(),
+            connections: self.seats as usize,
             users: self.presence.as_ref().map_or(0, |presence| presence.len()),
         }
     }
