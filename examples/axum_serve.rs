@@ -13,6 +13,7 @@ use reverb_core::app_store::MemoryApps;
 use reverb_core::hub::{AppHandle, Hub};
 use reverb_core::protocol::{App, Event};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,16 +28,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .fallback_service(hub.service());
     let socket = TcpListener::bind(address).await?;
     println!("http://{}", socket.local_addr()?);
+    let (stop, stopped) = oneshot::channel::<()>();
     // A task of its own: `main` is none of the runtime's workers, and each connection would wake one thread from another.
     let served = tokio::spawn(async {
         axum::serve(socket, site)
-            .with_graceful_shutdown(async {
-                let _ = tokio::signal::ctrl_c().await;
-            })
+            .with_graceful_shutdown(async { drop(stopped.await) })
             .await
     });
-    served.await??;
-    // axum has let go of the clients when they shook hands: they are the hub's, and still there.
+    tokio::signal::ctrl_c().await?;
+    drop(stop);
+    // Requests that are under way finish. axum would wait for ever for one that does not.
+    let _ = tokio::time::timeout(Duration::from_secs(5), served).await;
+    // It has let go of the clients when they shook hands: they are the hub's, and still there.
     hub.drain(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -21,7 +21,7 @@ use reverb_core::http::Secure;
 use reverb_core::hub::Hub;
 use reverb_core::protocol::App;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -43,12 +43,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TlsListener::start(TcpListener::bind(address).await?, self_signed()?)?;
     println!("https://{}", listener.address);
-    axum::serve(listener, site)
-        .with_graceful_shutdown(async {
-            let _ = tokio::signal::ctrl_c().await;
-        })
-        .await?;
-    // axum has let go of the clients when they shook hands: they are the hub's, and still there.
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = tokio::spawn(async {
+        axum::serve(listener, site)
+            .with_graceful_shutdown(async { drop(stopped.await) })
+            .await
+    });
+    tokio::signal::ctrl_c().await?;
+    drop(stop);
+    // Requests that are under way finish. axum would wait for ever for one that does not.
+    let _ = tokio::time::timeout(Duration::from_secs(5), served).await;
+    // It has let go of the clients when they shook hands: they are the hub's, and still there.
     hub.drain(Duration::from_secs(5)).await;
     Ok(())
 }

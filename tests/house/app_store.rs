@@ -358,11 +358,27 @@ async fn a_store_that_panics_is_one_that_cannot_answer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_of_all_asks_a_slow_store_once() {
+/// A store that has to think, and a hub of one shard that has not asked it yet.
+async fn unasked() -> (Changing, House) {
     let store = Changing::default();
     store.set(Some(app()));
-    let house = House::with_store(store.clone(), [app()], |builder| builder).await;
+    let house = House::with_store(store.clone(), [app()], |builder| builder.shards(1)).await;
+    (store, house)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_of_all_asks_a_slow_store_once() {
+    let (store, house) = unasked().await;
     house.api().await.get("/channels", &[]).await.ok();
+    assert_eq!(store.asked.load(Ordering::Acquire), 1);
+    let (store, house) = unasked().await;
+    house.api().await.publish("a", "e", "1").await;
+    assert_eq!(store.asked.load(Ordering::Acquire), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_client_of_all_asks_a_slow_store_once() {
+    let (store, house) = unasked().await;
+    house.client().await;
     assert_eq!(store.asked.load(Ordering::Acquire), 1);
 }

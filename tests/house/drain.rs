@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reverb_core::clock::{Clock, SystemClock};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -124,6 +125,27 @@ async fn a_busy_backend_is_told_that_its_connection_ends() {
             );
         }
     }
+}
+
+/// One shard's peer, and one that the service below a site has: neither keeps the hub longer than it may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_finishes_a_request_is_cut_off_in_the_end() {
+    let house = House::plain().await;
+    let mut client = house.client().await;
+    let mut stalled = Vec::new();
+    for path in ["/apps/app-id/events?auth_key=app-key", "/elsewhere"] {
+        let mut peer = TcpStream::connect(house.address).await.expect("it listens");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{{");
+        peer.write_all(head.as_bytes()).await.expect("sent");
+        stalled.push(peer);
+    }
+    // Both are being read.
+    client.ping().await;
+    let start = SystemClock.now();
+    house.hub.drain(Duration::from_millis(500)).await;
+    let took = SystemClock.now() - start;
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    client.expect_close(4200, "").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -136,7 +136,7 @@ impl Verdict {
                 .iter()
                 .filter(|terminated| terminated.app == self.app)
         };
-        if self.was_terminated {
+        if self.was_terminated || self.was_told {
             let is_due =
                 of_app().any(|terminated| users.iter().any(|(user, ..)| *user == terminated.user));
             return if is_due {

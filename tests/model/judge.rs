@@ -23,6 +23,8 @@ pub(crate) struct Verdict {
     /// Whether it left without waiting for what was under way.
     pub(crate) hung_up: bool,
     pub(crate) was_terminated: bool,
+    /// Whether it was told that it is, with or without a close frame after it.
+    pub(crate) was_told: bool,
     pub(crate) user: Option<(String, u64)>,
     /// Watched users, and whether they are online, as far as it was told.
     pub(crate) watched: BTreeMap<String, Option<bool>>,
@@ -59,6 +61,7 @@ impl Verdict {
             closed: None,
             hung_up: false,
             was_terminated: false,
+            was_told: false,
             user: None,
             watched: BTreeMap::new(),
             sittings: Vec::new(),
@@ -203,7 +206,10 @@ impl Verdict {
 
     fn heard(&mut self, heard: &Heard, is_farewell: bool, deeds: &Deeds) -> Result<(), String> {
         match heard {
-            Heard::Error(Some(4009)) if is_farewell => Ok(()),
+            Heard::Error(Some(4009)) if is_farewell => {
+                self.was_told = true;
+                Ok(())
+            }
             Heard::Error(_) => self.failed(),
             Heard::Closed(code) => self.closed(*code),
             Heard::Joined { channel, members } if self.is_reminder(channel) => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
@@ -50,14 +51,19 @@ for (const [program, shop] of shops) {
     assert.equal(response.status, 502);
   });
 
-  test(`${program}: whoever stops it sends its clients away, to come back`, async (t) => {
+  test(`${program}: whoever stops it sends its clients away, to come back, whoever stalls`, async (t) => {
     const mine = await example(program, { APP_SECRET: 'shop-secret' });
+    const stalled = connect(mine.port, '127.0.0.1');
+    t.after(() => stalled.destroy());
+    stalled.write('POST /paid HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n{');
     const client = new WebSocket(`ws://127.0.0.1:${mine.port}/app/my-key?protocol=7`);
     t.after(() => client.terminate());
     await within('a greeting', new Promise((greeted) => client.once('message', greeted)));
     const closed = new Promise((resolve) => client.once('close', resolve));
-    assert.equal(await mine.stop(), 0);
+    // Five seconds for the clients, and five more for whoever has not ended.
+    const stopped = mine.stop(15_000);
     assert.equal(await within('a close frame', closed), 4200);
+    assert.equal(await stopped, 0);
   });
 }
 

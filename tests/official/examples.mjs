@@ -41,9 +41,9 @@ export async function example(name, env = {}) {
   return started;
 
   /** Asks it to end, as Ctrl-C does, and returns its exit code. */
-  async function stop() {
+  async function stop(limit) {
     child.kill('SIGINT');
-    const [code] = await within(`${name} ends`, left);
+    const [code] = await within(`${name} ends`, left, limit);
     return code;
   }
 }

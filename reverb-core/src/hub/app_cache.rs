@@ -36,6 +36,8 @@ pub(crate) struct AppCache {
     times: AppCacheTimes,
     /// Whether the store has ever had to think. Until then nothing is kept.
     is_slow: AtomicBool,
+    /// Whether it has ever answered at once.
+    is_quick: AtomicBool,
     /// Whether every change is told: then what is remembered of an app is true until one is.
     is_followed: AtomicBool,
     entries: Mutex<Entries>,
@@ -65,6 +67,7 @@ impl AppCache {
             clock,
             times,
             is_slow: AtomicBool::new(false),
+            is_quick: AtomicBool::new(false),
             is_followed: AtomicBool::new(false),
             entries: Mutex::default(),
             asking: Semaphore::new(MOST_ASKED),
@@ -82,21 +85,26 @@ impl AppCache {
         self.find(|| Question::Id(id.into())).await
     }
 
-    /// The app with this key, if that is known without waiting.
+    /// The app with this key, if that is known without waiting. Nothing is until the store has been asked for the first
+    /// time, otherwise: one that has to think shall not be asked the same twice.
     pub(super) fn known_by_key(&self, key: &str) -> Option<Answer> {
         if self.is_slow.load(Ordering::Acquire) {
             self.remembered(&Question::Key(key.into()))
-        } else {
+        } else if self.is_quick.load(Ordering::Acquire) {
             self.said_at_once(self.store.find_by_key(key))
+        } else {
+            None
         }
     }
 
-    /// The app with this id, if that is known without waiting.
+    /// The same for the app with this id.
     pub(super) fn known_by_id(&self, id: &str) -> Option<Answer> {
         if self.is_slow.load(Ordering::Acquire) {
             self.remembered(&Question::Id(id.into()))
-        } else {
+        } else if self.is_quick.load(Ordering::Acquire) {
             self.said_at_once(self.store.find_by_id(id))
+        } else {
+            None
         }
     }
 
@@ -104,7 +112,8 @@ impl AppCache {
         self.fresh(&self.entries.lock(), question).map(Ok)
     }
 
-    /// What the store says, unless it has to think: then it will be asked for all who want to know, and this once more.
+    /// What a store says that has answered at once before. If it has to think now it will be asked for all who want to
+    /// know, and this once more.
     fn said_at_once(
         &self,
         mut asked: Pin<Box<dyn Future<Output = Answer> + Send + '_>>,
@@ -238,10 +247,16 @@ impl AppCache {
         if self.is_slow.load(Ordering::Acquire) {
             return Err((question, None));
         }
-        poll_once(self.clone().ask(question.clone())).map_err(|asked| {
-            self.is_slow.store(true, Ordering::Release);
-            (question, Some(asked))
-        })
+        match poll_once(self.clone().ask(question.clone())) {
+            Ok(answer) => {
+                self.is_quick.store(true, Ordering::Release);
+                Ok(answer)
+            }
+            Err(asked) => {
+                self.is_slow.store(true, Ordering::Release);
+                Err((question, Some(asked)))
+            }
+        }
     }
 
     /// What the store says, however long that takes.

@@ -27,10 +27,13 @@ pub(crate) struct Listener {
     /// Gone once the hub drains, so that newcomers are turned away rather than left waiting.
     socket: Mutex<Option<TcpListener>>,
     /// Serves a connection that is no WebSocket and no plain publish.
-    site: Box<dyn Fn(Rewind, SocketAddr, watch::Receiver<bool>) + Send + Sync>,
-    /// True once the hub drains; held by every connection that is served.
-    drains: watch::Sender<bool>,
+    site: Box<dyn Fn(Rewind, SocketAddr, Drains) + Send + Sync>,
+    /// Heard by every connection that is served.
+    drains: watch::Sender<Option<Duration>>,
 }
+
+/// Hears that the hub drains, and how long what is under way may take.
+type Drains = watch::Receiver<Option<Duration>>;
 
 impl Listener {
     /// Accepts from `socket`; `site` answers every request that the shards leave.
@@ -57,7 +60,7 @@ impl Listener {
         Arc::new(Self {
             socket: Mutex::new(Some(socket)),
             site: Box::new(site),
-            drains: watch::Sender::new(false),
+            drains: watch::Sender::new(None),
         })
     }
 
@@ -74,10 +77,10 @@ impl Listener {
         (self.site)(Rewind::new(read, stream), peer, self.drains.subscribe());
     }
 
-    /// Turns newcomers away, and tells the connections that the site serves to finish what they do.
-    pub(super) fn drain(&self) {
+    /// Turns newcomers away, and tells the connections that the site serves to finish what they do in this time.
+    pub(super) fn drain(&self, grace: Duration) {
         self.socket.lock().take();
-        self.drains.send_replace(true);
+        self.drains.send_replace(Some(grace));
     }
 
     /// How many connections the site serves.
@@ -94,8 +97,11 @@ impl fmt::Debug for Listener {
     }
 }
 
-async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: watch::Receiver<bool>)
-where
+async fn serve<S, B>(
+    stream: Rewind,
+    site: WithPeer<S>,
+    mut drains: watch::Receiver<Option<Duration>>,
+) where
     S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -115,17 +121,21 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(site))
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let grace = async {
+        let drains = drains.wait_for(Option::is_some).await;
+        drains.ok().and_then(|grace| *grace).unwrap_or_default()
+    };
     let ended = tokio::select! {
         // First of all the request that was read already: before that hyper has nothing to finish.
         biased;
-        ended = connection.as_mut() => Some(ended),
-        _ = drains.wait_for(|drains| *drains) => None,
+        ended = connection.as_mut() => Ok(ended),
+        grace = grace => Err(grace),
     };
     let ended = match ended {
-        Some(ended) => ended,
-        None => {
+        Ok(ended) => ended,
+        Err(grace) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(Duration::from_secs(30), connection)
+            tokio::time::timeout(grace, connection)
                 .await
                 .unwrap_or(Ok(()))
         }

@@ -82,6 +82,7 @@ use crate::hooks::{Authorizer, Observed, Observer};
 use crate::metrics::Metrics;
 
 use self::app_cache::AppCache;
+use self::connection::FAREWELL_TIMEOUT;
 use self::listener::Listener;
 use self::mailbox::Letter;
 
@@ -226,7 +227,7 @@ impl Hub {
     }
 
     /// Stops accepting, lets requests finish, and closes every client with 4200, spread evenly over this time. Resolves
-    /// when the last one has gone, a few seconds later at the latest.
+    /// when the last one has gone; what has not ended five seconds later is cut off.
     ///
     /// # Cancel safety
     /// The draining goes on if the future is dropped.
@@ -238,7 +239,8 @@ impl Hub {
         shared
             .directory
             .send(shared.directory.everywhere(), || Letter::Ending);
-        listeners.iter().for_each(|listener| listener.drain());
+        let grace = over + FAREWELL_TIMEOUT;
+        listeners.iter().for_each(|listener| listener.drain(grace));
         loop {
             let ended = shared.ended.notified();
             if shared.running.load(Ordering::Acquire) == 0 {

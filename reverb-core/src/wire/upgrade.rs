@@ -241,6 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn values_that_are_no_text_say_nothing() {
+        let read = |more: (&'static str, &'static [u8])| {
+            let good = GOOD.map(|(name, value)| (name, value.as_bytes()));
+            Knock::read("/app/key", "", false, [more].into_iter().chain(good))
+        };
+        for name in ["sec-websocket-version", "sec-websocket-protocol", "upgrade"] {
+            let knock = read((name, b"\xe9")).expect("a handshake by what else it says");
+            assert_eq!(knock.answer().count(), 1, "{name}");
+        }
+    }
+
+    #[test]
     fn versions_are_judged_and_refused_over_the_socket() {
         let refused = |query: &str| {
             knock("/app/key", query, &[])
