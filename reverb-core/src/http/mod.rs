@@ -7,12 +7,14 @@ mod answer;
 mod channels;
 mod route;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -154,7 +156,7 @@ impl HubService {
         }
         let query = || Query::parse(query);
         let body = match action {
-            Action::Publish { is_batch } => return self.publish(app, body, *is_batch).await,
+            Action::Publish { is_batch } => return self.publish(app, body, *is_batch, now).await,
             Action::Channels => channels::list(desk, &query()?)?,
             Action::Channel(name) => channels::one(desk, app, name, &query()?, now)?,
             Action::Users(name) => channels::users(desk, app, name)?,
@@ -169,17 +171,19 @@ impl HubService {
         app: &Arc<App>,
         body: &[u8],
         is_batch: bool,
+        now: Instant,
     ) -> Result<Response<Body>, ApiError> {
-        let Shared {
-            directory, clock, ..
-        } = &*self.shared;
         let (publication, answer) = {
-            let accepted = Accepted::read(&self.shared, app.clone(), body, is_batch, clock.now())?;
+            let accepted = Accepted::read(&self.shared, app.clone(), body, is_batch, now)?;
             (accepted.publication(), accepted.answer())
         };
-        let sent = publication.send(directory.clone(), clock.now()).await;
+        let sent = publication.send(self.shared.directory.clone(), now).await;
         sent.map_err(PublishError::from)?;
-        Ok(json(StatusCode::OK, answer.into_owned()))
+        let answer = match answer {
+            Cow::Borrowed(answer) => Bytes::from_static(answer.as_bytes()),
+            Cow::Owned(answer) => answer.into(),
+        };
+        Ok(json(StatusCode::OK, answer))
     }
 
     /// Whether a client wants in, or somebody looks where clients come in.
@@ -331,9 +335,14 @@ where
     if body.size_hint().lower() > MOST_BODY as u64 {
         return Err(ApiError::large_body());
     }
-    let collect = Limited::new(body, MOST_BODY).collect();
     // Boxed: it would be most of what a request takes.
-    match Box::pin(tokio::time::timeout(BODY_TIMEOUT, collect)).await {
+    let mut collect = Box::pin(Limited::new(body, MOST_BODY).collect());
+    // Nearly always all of it is there, and nothing has to be timed.
+    let collected = match poll_fn(|context| Poll::Ready(collect.as_mut().poll(context))).await {
+        Poll::Ready(collected) => Ok(collected),
+        Poll::Pending => Box::pin(tokio::time::timeout(BODY_TIMEOUT, collect)).await,
+    };
+    match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::large_body())

@@ -156,9 +156,8 @@ impl<'a> Query<'a> {
     /// # Errors
     /// A parameter that comes twice, which no two readers would understand alike; or far too many.
     pub fn parse(query: &'a str) -> Result<Self, Unauthorized> {
-        let raw = || query.split('&').filter(|pair| !pair.is_empty());
         let most = memchr::memchr_iter(b'&', query.as_bytes()).count() + 1;
-        if most > Self::MAX && raw().count() > Self::MAX {
+        if most > Self::MAX && pieces(query).count() > Self::MAX {
             return Err(Unauthorized::TooManyParameters);
         }
         // Few queries have escapes, and each has ten places for them.
@@ -169,8 +168,7 @@ impl<'a> Query<'a> {
         };
         let read = |plus_is_space: bool| {
             let mut pairs: Pairs<'a> = Vec::with_capacity(most.min(Self::MAX));
-            pairs.extend(raw().map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            pairs.extend(pieces(query).map(|(key, value)| {
                 (
                     lower(decode(key, plus_is_space)),
                     decode(value, plus_is_space),
@@ -220,6 +218,24 @@ impl<'a> Query<'a> {
             .find(|(k, _)| k == key)
             .map(|(_, value)| &**value)
     }
+}
+
+/// A query's keys and values as they were sent. What has no `=` has no value; what is empty is passed over.
+fn pieces(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (mut start, mut value) = (0, None);
+    let ends = memchr::memchr2_iter(b'&', b'=', query.as_bytes()).chain([query.len()]);
+    ends.filter_map(move |at| {
+        if query.as_bytes().get(at) == Some(&b'=') {
+            value = value.or(Some(at + 1));
+            return None;
+        }
+        let from = std::mem::replace(&mut start, at + 1);
+        let (key, value) = match value.take() {
+            Some(value) => (&query[from..value - 1], &query[value..at]),
+            None => (&query[from..at], ""),
+        };
+        (from < at).then_some((key, value))
+    })
 }
 
 fn join_lists<'a>(pairs: &Pairs<'a>) -> Pairs<'a> {
@@ -318,4 +334,27 @@ pub enum Unauthorized {
         /// What came instead of its signature.
         got: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_falls_apart_at_ampersands_and_at_the_first_equals_signs() {
+        let mut queries = vec![String::new()];
+        for _ in 0..7 {
+            for n in 0..queries.len() {
+                let longer = ["a", "é", "=", "&"].map(|next| format!("{}{next}", queries[n]));
+                queries.extend(longer);
+            }
+            queries.sort();
+            queries.dedup();
+        }
+        for query in queries {
+            let pairs = query.split('&').filter(|pair| !pair.is_empty());
+            let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            assert!(pieces(&query).eq(pairs), "{query:?}");
+        }
+    }
 }
