@@ -28,10 +28,10 @@ impl Shared {
         query: &str,
     ) -> Result<Arc<App>, ApiError> {
         match id {
-            // Boxed, as nearly nobody has to wait.
-            Some(id) => match self.apps.ask_for_id(id) {
-                Ok(found) => found,
-                Err(asked) => asked.await,
+            Some(id) => match self.apps.known_by_id(id) {
+                Some(found) => found,
+                // Boxed, as nearly nobody has to wait.
+                None => Box::pin(self.apps.find_by_id(id)).await,
             }?
             .ok_or_else(|| ApiError::no_app(id)),
             None => {

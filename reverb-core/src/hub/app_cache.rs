@@ -223,15 +223,6 @@ impl AppCache {
         }
     }
 
-    /// The app with this id, or else the question, to be awaited.
-    pub(super) fn ask_for_id(self: &Arc<Self>, id: &str) -> Result<Answer, Asked<Answer>> {
-        self.find_now(Question::Id(id.into()))
-            .map_err(|(question, asked)| {
-                let cache = self.clone();
-                Box::pin(async move { cache.fly(question, asked).await }) as Asked<Answer>
-            })
-    }
-
     async fn find(self: &Arc<Self>, question: impl FnOnce() -> Question) -> Answer {
         match self.find_now(question()) {
             Ok(answer) => answer,
