@@ -1,31 +1,52 @@
-//! Memory: what many clients needed goes back to the system when they have gone.
+//! Memory: what a storm of clients or requests needed goes back to the system when it is over.
 
 use std::time::Duration;
 
-use reverb_core::hub::Hub;
+use tokio::time::Instant;
 
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// So many connections must have gone for it to be worth while.
-const MANY: u64 = 1000;
+/// Bytes that the process may hold beyond the least that it has held.
+const SPARE: u64 = 16 << 20;
+/// Who holds much because it needs it is asked less and less often, down to this.
+const SELDOM: Duration = Duration::from_secs(20);
 
-/// Gives memory back whenever half of many connections have gone. glibc keeps what was freed for later, which after a
-/// storm of clients is most of what the process holds.
+/// Gives memory back that was freed. glibc keeps it for later, which after a storm is most of what the process holds; how
+/// much that is it does not say, so it is tried whenever the process has grown.
 ///
 /// Cancel safe; it never resolves.
-pub async fn give_back(hub: &Hub) {
-    let mut most = 0;
+pub async fn give_back() {
+    let mut least = u64::MAX;
+    let mut pause = INTERVAL;
+    let mut tried = Instant::now();
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        let now = hub.sizes().connections;
-        if now + MANY <= most && now <= most / 2 {
-            // Some milliseconds for a heap of a hundred MiB: not on a thread that carries connections.
-            let _ = tokio::task::spawn_blocking(trim).await;
-            most = now;
+        let Some(held) = resident() else {
+            return std::future::pending().await;
+        };
+        least = least.min(held);
+        if held < least + SPARE || tried.elapsed() < pause {
+            continue;
         }
-        most = most.max(now);
+        // Some milliseconds for a heap of a hundred MiB: not on a thread that carries connections.
+        let _ = tokio::task::spawn_blocking(trim).await;
+        tried = Instant::now();
+        let left = resident().unwrap_or(held);
+        pause = match left > held - held / 10 {
+            true => (pause * 2).min(SELDOM),
+            false => INTERVAL,
+        };
+        tracing::debug!(before = held, after = left, "gave memory back");
     }
+}
+
+/// Bytes of memory that the process holds, where that can be known and changed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn resident() -> Option<u64> {
+    let figures = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = figures.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -38,6 +59,11 @@ fn trim() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn resident() -> Option<u64> {
+    None
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

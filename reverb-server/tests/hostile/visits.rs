@@ -1,4 +1,4 @@
-//! Ten thousand visits, some of which end rudely: nothing is left of them.
+//! What visits leave behind: ten thousand, some of which end rudely, nothing; and a storm of half-sent requests no memory.
 
 use std::thread;
 use std::time::Duration;
@@ -117,5 +117,41 @@ fn after_ten_thousand_visits_nothing_is_left() {
         held[4] <= held[0] + SLACK,
         "{held:?}: it holds more after each fifth"
     );
+    server.ends_well();
+}
+
+/// What a bad minute took shall not be missing for ever. It is looked after every few seconds.
+#[test]
+fn what_a_storm_of_requests_took_is_given_back() {
+    const PEERS: usize = 800;
+    const MIB: u64 = 1024;
+    let _alone = alone();
+    let server = Server::start();
+    server.is_well();
+    let before = server.memory();
+    let head = format!(
+        "POST /apps/{}/events?auth_key={} HTTP/1.1\r\nHost: h\r\nContent-Length: 64000\r\n\r\n",
+        shop().id,
+        shop().key
+    );
+    let stalled: Vec<Wire> = (0..PEERS)
+        .map(|_| {
+            let mut wire = Wire::connect(&server);
+            wire.send(&head);
+            wire.send([b'x'; 60_000]);
+            wire
+        })
+        .collect();
+    let is_taken = || server.memory() > before + 48 * MIB;
+    assert!(waits_until(Duration::from_secs(10), is_taken).is_some());
+    let most = server.memory();
+    drop(stalled);
+    let is_given_back = || server.memory() <= before + 16 * MIB;
+    let took = waits_until(Duration::from_secs(40), is_given_back);
+    eprintln!(
+        "{before} KiB before, {most} with {PEERS} half-sent requests, {} {took:?} later",
+        server.memory()
+    );
+    assert!(took.is_some(), "{} KiB are kept", server.memory());
     server.ends_well();
 }
