@@ -137,6 +137,26 @@ async fn tls_is_what_a_trusted_proxy_says() {
             true => assert_eq!(client.greeted().await, 30, "{proto}"),
             false => client.expect_close(4000, "TLS").await,
         }
+        // The same for backends, whichever door they come to.
+        let mut api = house.api().await;
+        let publish = br#"{"name":"e","channel":"a","data":"1"}"#;
+        for (method, path, body) in [
+            ("POST", "/events", &publish[..]),
+            ("GET", "/channels", b""),
+            ("POST", "/events", publish),
+        ] {
+            let request = api.request(method, path, &[], body);
+            let at = request.windows(2).position(|two| two == b"\r\n");
+            let (line, rest) = request.split_at(at.expect("a request line"));
+            let header = format!("\r\nX-Forwarded-Proto: {proto}");
+            let request = [line, header.as_bytes(), rest].concat();
+            api.wire.send(request).await;
+            let reply = api.wire.reply().await;
+            match is_in {
+                true => drop(reply.ok()),
+                false => reply.expect_error(403, "TLS only"),
+            }
+        }
     }
 }
 

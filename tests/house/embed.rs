@@ -205,6 +205,32 @@ async fn a_client_may_shake_hands_on_a_connection_that_spoke_http() {
     }
 }
 
+/// RFC 9112 section 3.2.2: a server takes the whole URL for its path.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_may_be_a_whole_url() {
+    let house = House::plain().await;
+    let mut wire = house.wire().await;
+    let request = handshake("http://example.com/app/app-key?protocol=7");
+    wire.send(request).await;
+    assert_eq!(wire.head_only().await.status, 101);
+    assert!(wire.text().await.contains("established"));
+    let mut api = house.api().await;
+    for (method, path, body) in [
+        (
+            "POST",
+            "/events",
+            &br#"{"name":"e","channel":"a","data":"1"}"#[..],
+        ),
+        ("GET", "/channels", b""),
+    ] {
+        let request = api.request(method, path, &[], body);
+        let request = String::from_utf8(request).expect("text");
+        let request = request.replacen(" /apps", " http://example.com/apps", 1);
+        api.wire.send(request).await;
+        api.wire.reply().await.ok();
+    }
+}
+
 /// After the hub has gone the host may still serve. Nobody may be left waiting for an answer that never comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_outlives_the_hub_turns_clients_away() {

@@ -74,6 +74,7 @@ impl HubService {
         &self,
         method: &Method,
         uri: &Uri,
+        is_tls: bool,
         body: B,
     ) -> Result<Response<Body>, ApiError>
     where
@@ -92,11 +93,11 @@ impl HubService {
         let is_small = body.size_hint().upper().is_some_and(|size| size <= SMALL);
         let (body, route, app) = if is_small {
             let body = read_body(body).await?;
-            let (route, app) = self.admit(uri, &signed).await?;
+            let (route, app) = self.admit(uri, is_tls, &signed).await?;
             (body, route, app)
         } else {
             let admitted = async {
-                let (route, app) = self.admit(uri, &signed).await?;
+                let (route, app) = self.admit(uri, is_tls, &signed).await?;
                 signed.check_claims(&app, self.shared.clock.unix_time().as_secs())?;
                 Ok((route, app))
             };
@@ -121,6 +122,7 @@ impl HubService {
     async fn admit(
         &self,
         uri: &Uri,
+        is_tls: bool,
         request: &auth::Request<'_>,
     ) -> Result<(Route, Arc<App>), ApiError> {
         let path = self.within(uri);
@@ -136,6 +138,9 @@ impl HubService {
             .shared
             .claimed(route.app.as_deref(), request.query)
             .await?;
+        if app.force_tls && !is_tls {
+            return Err(ApiError::not_by_tls());
+        }
         Ok((route, app))
     }
 
@@ -186,6 +191,15 @@ impl HubService {
         Ok(json(StatusCode::OK, answer))
     }
 
+    /// Whether a request came by TLS, as far as the host or a believed proxy says.
+    fn is_tls<B>(&self, request: &Request<B>) -> bool {
+        let forwarded = request.headers().get("x-forwarded-proto");
+        let forwarded = forwarded.and_then(|value| value.to_str().ok());
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        request.extensions().get::<Secure>().is_some()
+            || self.shared.settings.is_tls(peer, forwarded)
+    }
+
     /// Whether a client wants in, or somebody looks where clients come in.
     fn is_for_clients<B>(&self, request: &Request<B>) -> bool {
         let upgrade = request.headers().get(UPGRADE);
@@ -213,16 +227,10 @@ impl HubService {
                 "a WebSocket handshake needs HTTP/1.1",
             ));
         }
-        let headers = request.headers();
-        let forwarded = headers
-            .get("x-forwarded-proto")
-            .and_then(|value| value.to_str().ok());
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        let is_tls = request.extensions().get::<Secure>().is_some()
-            || self.shared.settings.is_tls(peer, forwarded);
+        let is_tls = self.is_tls(&request);
         let path = self.within(request.uri());
         let query = request.uri().query().unwrap_or_default();
-        let lines = headers.iter();
+        let lines = request.headers().iter();
         let lines = lines.map(|(name, value)| (name.as_str(), value.as_bytes()));
         let mut knock = Knock::read(path, query, is_tls, lines).map_err(|none| match none {
             NoHandshake::UpgradeRequired => ApiError::new(
@@ -375,10 +383,10 @@ where
             let answer = refused.map_or_else(|| self.connect(request), Err);
             return Box::pin(std::future::ready(Ok(response(answer))));
         }
-        let service = self.clone();
+        let (service, is_tls) = (self.clone(), self.is_tls(&request));
         // Of the head nothing else is kept while the body comes.
         let (Parts { method, uri, .. }, body) = request.into_parts();
-        Box::pin(async move { Ok(response(service.answer(&method, &uri, body).await)) })
+        Box::pin(async move { Ok(response(service.answer(&method, &uri, is_tls, body).await)) })
     }
 }
 

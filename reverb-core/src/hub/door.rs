@@ -224,6 +224,10 @@ impl Shard {
         let Some(found) = shared.apps.known_by_id(app_id) else {
             return self.look_up(slot, app_id);
         };
+        // Whether it came by TLS is not read here.
+        if matches!(&found, Ok(Some(app)) if app.force_tls) {
+            return Dealt::NotHere;
+        }
         let accepted = found.map_err(ApiError::from).and_then(|app| {
             let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
             shared.check_signed(&app, &request)?;

@@ -22,6 +22,10 @@ use crate::wire::Peer;
 use super::connection::IDLE_TIMEOUT;
 use super::stream::{Rewind, Stream};
 
+/// Bytes that the kernel takes for a peer beyond what it can send at once. It would take 4 MiB.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MOST_UNSENT: u32 = 128 * 1024;
+
 /// A socket that the hub accepts from.
 pub(crate) struct Listener {
     /// Gone once the hub drains, so that newcomers are turned away rather than left waiting.
@@ -49,7 +53,11 @@ impl Listener {
         B::Error: Into<BoxError>,
     {
         // Small frames must not wait for each other's acknowledgement. What is accepted inherits this.
-        let _ = socket2::SockRef::from(&socket).set_tcp_nodelay(true);
+        let options = socket2::SockRef::from(&socket);
+        let _ = options.set_tcp_nodelay(true);
+        // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = options.set_tcp_notsent_lowat(MOST_UNSENT);
         let site = move |stream, peer, drains| {
             let site = WithPeer {
                 site: site.clone(),

@@ -51,8 +51,8 @@ pub struct App {
     pub subscription_count: bool,
     /// Whether users may watch others come and go; true by default.
     pub watchlist: bool,
-    /// Whether clients without TLS get close code 4000; false by default. The HTTP API is not concerned: backends often
-    /// publish within a private network.
+    /// Whether clients without TLS get close code 4000, and requests of the HTTP API without it status 403; false by
+    /// default.
     pub force_tls: bool,
     /// After this much silence from us a client sends `pusher:ping`; after as much from a client we ping it.
     ///

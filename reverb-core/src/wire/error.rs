@@ -74,6 +74,13 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")
     }
 
+    pub(crate) fn not_by_tls() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "the app takes requests by TLS only: use https, and name the proxy that ends it in trusted_proxies",
+        )
+    }
+
     pub(crate) fn disabled() -> Self {
         Self::new(StatusCode::FORBIDDEN, "The app is disabled")
     }

@@ -86,6 +86,10 @@ pub(crate) fn read<'a>(
         Ok(length) => length,
         Err(why) => return refuse(400, why),
     };
+    // The whole URL, as a proxy may be asked: hyper reads it.
+    if !target.starts_with('/') {
+        return (0, Request::Other);
+    }
     let header = |name: &str| {
         let found = request
             .headers

@@ -149,6 +149,20 @@ impl Server {
         Watch { ends, thread }
     }
 
+    /// Bytes that the kernel holds for its peers, in KiB: they are no memory of its own.
+    pub(crate) fn unsent(&self) -> u64 {
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.process.id()));
+        let port = format!(":{:04X}", self.address.port());
+        let of = |line: &str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let is_ours = fields.next()?.ends_with(&port);
+            let queued = fields.nth(2).filter(|_| is_ours)?.split_once(':')?.0;
+            u64::from_str_radix(queued, 16).ok()
+        };
+        let queued: u64 = table.expect("it runs").lines().filter_map(of).sum();
+        queued / 1024
+    }
+
     /// Processor time that it has used so far.
     pub(crate) fn processor(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()));

@@ -32,6 +32,24 @@ fn numbers(text: &str) -> (u64, u128) {
     )
 }
 
+/// What a peer does not take is to wait where it is bounded, counted, and can be told of. The kernel would hold four MiB.
+#[test]
+fn the_kernel_holds_little_for_a_reader_that_stalls() {
+    let server = Server::start();
+    let mut stalled = Client::enter(&server, &shop());
+    stalled.subscribe("stall");
+    let mut backend = Backend::of(&server, &shop());
+    (0..100).for_each(|n| backend.publish("stall", "e", &numbered(n, 0)));
+    let (unsent, memory) = (server.unsent(), server.memory());
+    eprintln!("{unsent} KiB wait in the kernel, in the server no more than {memory}");
+    assert!((1..=256).contains(&unsent), "{unsent} KiB");
+    // It has only been slow.
+    for n in 0..100 {
+        assert_eq!(numbers(&stalled.wire.text()).0, n);
+    }
+    server.ends_well();
+}
+
 #[test]
 fn a_reader_that_stalls_is_cut_and_told_and_nobody_waits_for_it() {
     let _alone = alone();
