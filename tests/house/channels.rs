@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::Client;
 use crate::harness::{House, app, app_with, stopped_clock};
@@ -189,6 +191,45 @@ async fn subscribing_twice_is_confirmed_twice_and_counts_once() {
     expect_refusal(&mut client, "private-a", UNAUTHORIZED, "Invalid signature").await;
     api.publish("private-a", "still", "2").await;
     client.expect_on("private-a", "still", "2").await;
+}
+
+/// Commands are processed in order, also where a reminder has to stand behind other notices. Source: PROTOCOL 1.8, 2.7.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_second_subscription_is_answered_after_it() {
+    let house = House::plain().await;
+    for channel in ["a", "cache-a"] {
+        let mut client = house.client().await;
+        client.subscribe(channel).await;
+        let is_cache = channel.starts_with("cache-");
+        let welcome = async |client: &mut Client| {
+            client
+                .expect_on(channel, "pusher_internal:subscription_succeeded", "{}")
+                .await;
+            if is_cache {
+                client.expect_on(channel, "pusher:cache_miss", "{}").await;
+            }
+        };
+        if is_cache {
+            client.expect_on(channel, "pusher:cache_miss", "{}").await;
+        }
+        // All in one breath.
+        for event in [
+            "pusher:subscribe",
+            "pusher:ping",
+            "pusher:subscribe",
+            "pusher:unsubscribe",
+            "pusher:ping",
+        ] {
+            let message = json!({"event": event, "data": {"channel": channel}});
+            let message = Message::text(message.to_string());
+            client.socket.feed(message).await.expect("room");
+        }
+        client.socket.flush().await.expect("the socket takes it");
+        for _ in 0..2 {
+            welcome(&mut client).await;
+            assert_eq!(client.next().await["event"], "pusher:pong", "{channel}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

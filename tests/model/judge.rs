@@ -30,9 +30,6 @@ pub(crate) struct Verdict {
     pub(crate) watched: BTreeMap<String, Option<bool>>,
     pub(crate) sittings: Vec<Sitting>,
     pub(crate) whispers: Vec<Whispered>,
-    /// Channels that it will be reminded of, as it has subscribed again. Where notices are numbered, that takes its turn
-    /// behind them, not behind the other answers.
-    owed: Vec<Channel>,
     /// Commands without an answer so far.
     pub(crate) pending: VecDeque<(u64, Said)>,
     /// When that happened which is looked at.
@@ -46,6 +43,17 @@ pub(crate) struct Whispered {
     pub(crate) data: String,
     /// As whom, on presence channels.
     pub(crate) user: Option<String>,
+}
+
+/// What follows something that was heard.
+#[derive(Clone, Copy, PartialEq)]
+enum After {
+    /// A close frame.
+    Close,
+    /// Nothing any more: it hung up.
+    Drop,
+    /// Something else, or nothing so far.
+    More,
 }
 
 impl Verdict {
@@ -66,7 +74,6 @@ impl Verdict {
             watched: BTreeMap::new(),
             sittings: Vec::new(),
             whispers: Vec::new(),
-            owed: Vec::new(),
             pending: VecDeque::new(),
             now: 0,
         };
@@ -83,12 +90,12 @@ impl Verdict {
                     let next = entries[n + 1..]
                         .iter()
                         .find(|entry| matches!(entry.what, What::Heard(_)));
-                    let is_farewell = match next.map(|next| &next.what) {
-                        Some(What::Heard(heard)) => matches!(heard, Heard::Closed(Some(_))),
-                        // It may have hung up between this and the close frame.
-                        _ => entries[n + 1..].iter().any(Entry::is_drop),
+                    let after = match next.map(|next| &next.what) {
+                        Some(What::Heard(Heard::Closed(Some(_)))) => After::Close,
+                        None if entries[n + 1..].iter().any(Entry::is_drop) => After::Drop,
+                        _ => After::More,
                     };
-                    verdict.heard(heard, is_farewell, deeds)
+                    verdict.heard(heard, after, deeds)
                 }
             };
             if let Err(why) = taken {
@@ -165,9 +172,6 @@ impl Verdict {
                         });
                     }
                 }
-                Said::Subscribe(channel, user) if self.reminds(channel, user) => {
-                    self.owed.push(channel);
-                }
                 other => {
                     self.pending.push_front((at, other));
                     return;
@@ -176,50 +180,23 @@ impl Verdict {
         }
     }
 
-    /// Whether this subscription stands already, on a channel whose reminders take their turn.
-    fn reminds(&mut self, channel: Channel, user: Option<User>) -> bool {
-        let user = self.would_be(channel, user);
-        let is_numbered = channel.is_presence() || channel.is_cache();
-        is_numbered
-            && self
-                .seat(channel.name())
-                .is_some_and(|sitting| sitting.user == user)
-    }
-
-    /// Whether this answers a subscription that stood already.
-    fn is_reminder(&mut self, name: &str) -> bool {
-        while let Some((_, Said::Subscribe(channel, user))) = self.pending.front().cloned()
-            && self.reminds(channel, user)
-        {
-            self.owed.push(channel);
-            self.pending.pop_front();
-        }
-        let owed = self.owed.iter().position(|channel| channel.name() == name);
-        match owed {
-            Some(n) if self.seat(name).is_some() => {
-                self.owed.swap_remove(n);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn heard(&mut self, heard: &Heard, is_farewell: bool, deeds: &Deeds) -> Result<(), String> {
+    fn heard(&mut self, heard: &Heard, after: After, deeds: &Deeds) -> Result<(), String> {
         match heard {
-            Heard::Error(Some(4009)) if is_farewell => {
+            Heard::Error(Some(4009)) if after == After::Close => {
                 self.was_told = true;
+                Ok(())
+            }
+            // It may have hung up between a farewell and the close frame.
+            Heard::Error(Some(4009)) if after == After::Drop => {
+                let pending = self.pending.clone();
+                self.was_told = self.failed().is_err();
+                if self.was_told {
+                    self.pending = pending;
+                }
                 Ok(())
             }
             Heard::Error(_) => self.failed(),
             Heard::Closed(code) => self.closed(*code),
-            Heard::Joined { channel, members } if self.is_reminder(channel) => {
-                let sitting = self.seat(channel).ok_or("it sits there")?;
-                if sitting.members != *members {
-                    return Err(format!("it knows {:?} already", sitting.members));
-                }
-                sitting.welcome(members);
-                Ok(())
-            }
             Heard::Pong | Heard::SignedIn(_) | Heard::Joined { .. } | Heard::Refused { .. } => {
                 self.pass_over_silent();
                 let (asked, said) = self.pending.pop_front().ok_or("an answer to nothing")?;
@@ -267,9 +244,6 @@ impl Verdict {
                     } else {
                         Err("a sign-in must not fail".to_owned())
                     };
-                }
-                Said::Subscribe(channel, user) if self.reminds(channel, user) => {
-                    self.owed.push(channel);
                 }
                 Said::Subscribe(..) => {
                     self.pending.push_front((at, said));
@@ -368,7 +342,12 @@ impl Verdict {
         members: &Members,
     ) -> Result<(), String> {
         let user = self.would_be(channel, user);
-        if self.seat(channel.name()).is_none() {
+        if let Some(sitting) = self.seat(channel.name()) {
+            // It is reminded, behind all that it contains.
+            if sitting.members != *members {
+                return Err(format!("it knows {:?} already", sitting.members));
+            }
+        } else {
             self.sittings.push(Sitting::new(
                 channel.name().to_owned(),
                 user.clone(),

@@ -156,6 +156,7 @@ impl Shard {
             generation: self.generation,
             is_listed: false,
             is_held: false,
+            awaits_reminder: false,
         }));
         self.arm(slot, until);
         match then {

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) is_listed: bool,
     /// Whether it is not read from until there is room for what it says.
     pub(super) is_held: bool,
+    /// Whether it is not read from until it has been reminded: answers keep the order of what was asked.
+    pub(super) awaits_reminder: bool,
 }
 
 /// What a connection is, in the order of its life.
@@ -324,6 +326,11 @@ pub(super) fn at(
 }
 
 impl Connection {
+    /// Whether what it says has to wait.
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_held || self.awaits_reminder
+    }
+
     pub(super) fn is_stuck(&self) -> bool {
         self.stuck_since.is_some()
     }

@@ -135,7 +135,7 @@ impl Shard {
         let Some(connection) = self.connection(slot) else {
             return false;
         };
-        if connection.is_held
+        if connection.is_paused()
             || (connection.is_stuck() && connection.outbox.weight() > MOST_UNHEARD)
         {
             return false;
@@ -154,8 +154,9 @@ impl Shard {
             let Some(connection) = self.connection(slot) else {
                 return input.len();
             };
+            let is_paused = connection.is_paused();
             match &mut connection.role {
-                _ if connection.is_held => return at,
+                _ if is_paused => return at,
                 Role::Guest(guest) if guest.waits() => return at,
                 // It shall hear our answers before it asks for more.
                 Role::Guest(_) if connection.outbox.weight() > MOST_UNHEARD => {

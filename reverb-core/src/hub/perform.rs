@@ -65,9 +65,11 @@ impl Shard {
                     index: slot,
                     generation,
                 };
-                channel
-                    .remind(&self.shared.directory, self.index, at, self.now)
-                    .map(Outcome::Reminded)
+                let welcome = channel.remind(&self.shared.directory, self.index, at, self.now);
+                if welcome.is_none() {
+                    self.connection(slot)?.awaits_reminder = true;
+                }
+                welcome.map(Outcome::Reminded)
             }
             Command::SignIn { user, watchlist } => Some(self.sign_in(slot, app, &user, watchlist)),
             Command::Unsubscribe { seat, moved } => {
@@ -109,8 +111,12 @@ impl Shard {
             ..
         } = self;
         let connection = at(connections, slot.index);
-        let same = connection.filter(|connection| connection.generation == slot.generation);
-        let Some(guest) = same.and_then(Connection::guest) else {
+        let Some(same) = connection.filter(|it| it.generation == slot.generation) else {
+            return;
+        };
+        same.awaits_reminder = false;
+        self.ready.push_back(slot.index);
+        let Some(guest) = same.guest() else {
             return;
         };
         // It may have left the channel meanwhile, or have come back and been told something newer.
