@@ -22,8 +22,9 @@ pub async fn give_back() {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
+        // It cannot be known here, or no descriptor is left to look it up with.
         let Some(held) = resident() else {
-            return std::future::pending().await;
+            continue;
         };
         least = least.min(held);
         if held < least + SPARE || tried.elapsed() < pause {

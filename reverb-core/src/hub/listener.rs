@@ -105,11 +105,8 @@ impl fmt::Debug for Listener {
     }
 }
 
-async fn serve<S, B>(
-    stream: Rewind,
-    site: WithPeer<S>,
-    mut drains: watch::Receiver<Option<Duration>>,
-) where
+async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: Drains)
+where
     S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
