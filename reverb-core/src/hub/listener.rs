@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -26,14 +28,25 @@ use super::stream::{Rewind, Stream};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MOST_UNSENT: u32 = 128 * 1024;
 
+/// Most that may wait in a socket's queue when it comes here: `net.core.somaxconn` is seldom a sixteenth of it.
+const LONGEST_QUEUE: u32 = 65_536;
+
 /// A socket that the hub accepts from.
 pub(crate) struct Listener {
     /// Gone once the hub drains, so that newcomers are turned away rather than left waiting.
-    socket: Mutex<Option<TcpListener>>,
+    socket: Mutex<Option<Open>>,
     /// Serves a connection that is no WebSocket and no plain publish.
     site: Box<dyn Fn(Rewind, SocketAddr, Drains) + Send + Sync>,
     /// Heard by every connection that is served.
     drains: watch::Sender<Option<Duration>>,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+struct Open {
+    socket: TcpListener,
+    /// How many may still come that are older than what is set on `socket`. Those after them inherit it.
+    early: u32,
 }
 
 /// Hears that the hub drains, and how long what is under way may take.
@@ -52,12 +65,13 @@ impl Listener {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        // Small frames must not wait for each other's acknowledgement. What is accepted inherits this.
-        let options = socket2::SockRef::from(&socket);
-        let _ = options.set_tcp_nodelay(true);
-        // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = options.set_tcp_notsent_lowat(MOST_UNSENT);
+        let options = SockRef::from(&socket);
+        let early = match is_set(&options) {
+            // It was before anybody could come.
+            Ok(true) => 0,
+            _ => LONGEST_QUEUE,
+        };
+        set(options);
         let site = move |stream, peer, drains| {
             let site = WithPeer {
                 site: site.clone(),
@@ -66,18 +80,26 @@ impl Listener {
             tokio::spawn(serve(stream, site, drains));
         };
         Arc::new(Self {
-            socket: Mutex::new(Some(socket)),
+            socket: Mutex::new(Some(Open { socket, early })),
             site: Box::new(site),
             drains: watch::Sender::new(None),
         })
     }
 
     /// Takes one connection, if one waits.
-    pub(super) fn accept(&self, waker: &Waker) -> Poll<std::io::Result<(TcpStream, SocketAddr)>> {
-        match &*self.socket.lock() {
-            Some(socket) => socket.poll_accept(&mut Context::from_waker(waker)),
-            None => Poll::Pending,
+    pub(super) fn accept(&self, waker: &Waker) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        let mut listening = self.socket.lock();
+        let Some(Open { socket, early }) = &mut *listening else {
+            return Poll::Pending;
+        };
+        let accepted = socket.poll_accept(&mut Context::from_waker(waker));
+        if let Poll::Ready(Ok((stream, _))) = &accepted
+            && *early > 0
+        {
+            *early -= 1;
+            set(SockRef::from(stream));
         }
+        accepted
     }
 
     /// Hands a connection to the site, with what was read from it.
@@ -103,6 +125,24 @@ impl fmt::Debug for Listener {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
+}
+
+/// Sets what every connection needs; a system that cannot do it serves as well.
+fn set(socket: SockRef<'_>) {
+    // Small frames must not wait for each other's acknowledgement.
+    let _ = socket.set_tcp_nodelay(true);
+    // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
+}
+
+/// Whether that was done already.
+fn is_set(socket: &SockRef<'_>) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if socket.tcp_notsent_lowat()? == 0 {
+        return Ok(false);
+    }
+    socket.tcp_nodelay()
 }
 
 async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: Drains)

@@ -205,7 +205,8 @@ impl Hub {
     }
 
     /// Accepts connections from this socket: the quickest way in. `site` answers what is neither a client nor a plain
-    /// publish; [`Self::service`] will do.
+    /// publish; [`Self::service`] will do. `TCP_NODELAY` and, on Linux, a `TCP_NOTSENT_LOWAT` of 128 KiB are set on the
+    /// socket, and on what waits in its queue already.
     ///
     /// The site lives as long as the hub, and so must not hold a `Hub` itself, or neither ever ends: give it an
     /// [`AppHandle`], or end it by [`Self::drain`].
