@@ -153,33 +153,44 @@ async fn the_hub_may_listen_and_leave_the_rest_to_axum() {
     own_routes_work(&house).await;
 }
 
-/// Its socket is older than what the hub sets on those it accepts.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_came_before_the_hub_listened_is_bounded_as_everybody_else() {
-    let hub = Hub::builder(MemoryApps::new([app()]))
-        .build()
-        .expect("a hub");
-    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = socket.local_addr().expect("an address");
-    let mut early = Wire::connect(address).await;
-    hub.listen(socket, hub.service());
-    let apps = vec![app()];
-    let house = House { hub, address, apps };
-    early.shake_hands("/app/app-key?protocol=7", b"").await;
-    early.text().await;
-    let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "a"}});
-    early
-        .send(frame(0x81, subscribe.to_string().as_bytes()))
-        .await;
-    early.text().await;
+/// Has this client read nothing, and sees how much waits for it before it is cut.
+async fn costs_little_when_it_stalls(house: &House, mut client: Wire) {
+    client.shake_hands("/app/app-key?protocol=7", b"").await;
+    client.text().await;
+    let subscribe = json!({"event": "pusher:subscribe", "data": {"channel": "a"}}).to_string();
+    client.send(frame(0x81, subscribe.as_bytes())).await;
+    client.text().await;
     let handle = house.hub.app("1001").await.expect("the app");
     let (mut api, mut published) = (house.api().await, 0);
     while handle.subscriptions("a") > 0 {
         api.publish("a", "e", &"x".repeat(10_000)).await;
         published += 1;
     }
-    // A mebibyte in the hub, and little in the kernels at both ends.
+    // A mebibyte in the hub, and little in the kernel at both ends: it would take four more.
     assert!(published < 170, "{published} events of 10 kB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_holds_little_for_whom_axum_serves() {
+    let house = hosted(
+        |builder| builder,
+        |hub| Router::new().fallback_service(hub.service()),
+    )
+    .await;
+    costs_little_when_it_stalls(&house, house.wire().await).await;
+}
+
+/// Its socket is older than what the hub sets on the one that listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kernel_holds_little_for_whom_came_before_the_hub_listened() {
+    let hub = Hub::builder(MemoryApps::new([app()])).build();
+    let hub = hub.expect("a hub");
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("an address");
+    let early = Wire::connect(address).await;
+    hub.listen(socket, hub.service());
+    let apps = vec![app()];
+    costs_little_when_it_stalls(&House { hub, address, apps }, early).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,7 +101,7 @@ pub fn origins(data: &[u8]) {
     assert_eq!(Origins::new(hosts), origins, "normalised once is for good");
     for (n, host) in hosts.iter().enumerate() {
         assert!(!host.is_empty() && !hosts[..n].contains(host), "{hosts:?}");
-        assert!(!host.contains(['/', '?', '#']), "{host:?} is no host");
+        assert!(!host.contains(['/', '\\', '?', '#']), "{host:?} is no host");
     }
     let is_any = hosts.iter().any(|host| host == "*");
     assert_eq!(origins.allow(None), is_any);

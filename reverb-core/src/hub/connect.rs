@@ -66,7 +66,7 @@ impl Shared {
     pub(crate) fn take_in_upgraded(&self, upgraded: Upgraded, decided: Result<Admitted, Close>) {
         let (stream, input) = stream_below(upgraded);
         if let Stream::Tcp(socket) = &stream {
-            let _ = socket.set_nodelay(true);
+            stream::prepare(socket);
         }
         self.take_in(stream, input, decided, Codec::default());
     }

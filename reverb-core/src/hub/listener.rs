@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -22,11 +21,7 @@ use crate::app_store::BoxError;
 use crate::wire::Peer;
 
 use super::connection::IDLE_TIMEOUT;
-use super::stream::{Rewind, Stream};
-
-/// Bytes that the kernel takes for a peer beyond what it can send at once. It would take 4 MiB.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MOST_UNSENT: u32 = 128 * 1024;
+use super::stream::{self, Rewind, Stream};
 
 /// Most that may wait in a socket's queue when it comes here: `net.core.somaxconn` is seldom a sixteenth of it.
 const LONGEST_QUEUE: u32 = 65_536;
@@ -65,13 +60,12 @@ impl Listener {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let options = SockRef::from(&socket);
-        let early = match is_set(&options) {
+        let early = match stream::is_prepared(&socket) {
             // It was before anybody could come.
-            Ok(true) => 0,
-            _ => LONGEST_QUEUE,
+            true => 0,
+            false => LONGEST_QUEUE,
         };
-        set(options);
+        stream::prepare(&socket);
         let site = move |stream, peer, drains| {
             let site = WithPeer {
                 site: site.clone(),
@@ -97,7 +91,7 @@ impl Listener {
             && *early > 0
         {
             *early -= 1;
-            set(SockRef::from(stream));
+            stream::prepare(stream);
         }
         accepted
     }
@@ -125,24 +119,6 @@ impl fmt::Debug for Listener {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
-}
-
-/// Sets what every connection needs; a system that cannot do it serves as well.
-fn set(socket: SockRef<'_>) {
-    // Small frames must not wait for each other's acknowledgement.
-    let _ = socket.set_tcp_nodelay(true);
-    // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
-}
-
-/// Whether that was done already.
-fn is_set(socket: &SockRef<'_>) -> io::Result<bool> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if socket.tcp_notsent_lowat()? == 0 {
-        return Ok(false);
-    }
-    socket.tcp_nodelay()
 }
 
 async fn serve<S, B>(stream: Rewind, site: WithPeer<S>, mut drains: Drains)

@@ -7,9 +7,35 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+/// Bytes that the kernel takes for a peer beyond what it can send at once. It would take 4 MiB.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MOST_UNSENT: u32 = 128 * 1024;
+
+/// Sets what every connection needs. What is accepted from a socket that listens inherits it. A system that cannot do it
+/// serves as well.
+pub(super) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
+    let socket = socket.into();
+    // Small frames must not wait for each other's acknowledgement.
+    let _ = socket.set_tcp_nodelay(true);
+    // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
+}
+
+/// Whether somebody has done so.
+pub(super) fn is_prepared<'a>(socket: impl Into<SockRef<'a>>) -> bool {
+    let socket = socket.into();
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if !socket.tcp_notsent_lowat().is_ok_and(|bytes| bytes > 0) {
+        return false;
+    }
+    socket.tcp_nodelay().unwrap_or_default()
+}
 
 /// Anything that reads and writes bytes.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}

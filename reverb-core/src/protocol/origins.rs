@@ -62,7 +62,8 @@ impl Origins {
 /// The host in `scheme://host:port/path`, each of the others optional.
 fn host(origin: &str) -> &str {
     let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Browsers take a backslash for a slash.
+    let rest = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host).trim();
     if rest.starts_with('[') {
         return rest.split_inclusive(']').next().unwrap_or_default();
@@ -126,6 +127,7 @@ mod tests {
             assert!(!origins.allow(Some(origin)), "{origin}");
         }
         assert!(!origins.allow(Some("https://example.com@evil.test")));
+        assert!(!origins.allow(Some(r"https://evil.test\.shop.test")));
         assert!(!origins.allow(None));
         assert!(Origins::any().allow(None) && Origins::any().allow(Some("null")));
         assert!(!Origins::new::<&str>([]).allow(Some("https://example.com")));
