@@ -2,23 +2,27 @@
 
 use std::time::Duration;
 
+use reverb_core::hub::Hub;
 use tokio::time::Instant;
 
 /// How often it is looked after.
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Bytes that the process may hold beyond the least that it has held.
 const SPARE: u64 = 16 << 20;
+/// So many clients leave memory behind that is worth a try.
+const MANY: u64 = 1_000;
 /// Who holds much because it needs it is asked less and less often, down to this.
-const SELDOM: Duration = Duration::from_secs(20);
+const SELDOM: Duration = Duration::from_secs(600);
 
 /// Gives memory back that was freed. glibc keeps it for later, which after a storm is most of what the process holds; how
-/// much that is it does not say, so it is tried whenever the process has grown.
+/// much that is it does not say, so it is tried when the process has grown.
+///
+/// While it works nobody gets memory of the heap in question: some milliseconds for a hundred MiB, some tens if it is full
+/// of holes. So it is tried seldom where it was of no use, until the process grows again or many clients have gone.
 ///
 /// Cancel safe; it never resolves.
-pub async fn give_back() {
-    let mut least = u64::MAX;
-    let mut pause = INTERVAL;
-    let mut tried = Instant::now();
+pub async fn give_back(hub: &Hub) {
+    let mut need = Need::default();
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
@@ -26,19 +30,67 @@ pub async fn give_back() {
         let Some(held) = resident() else {
             continue;
         };
-        least = least.min(held);
-        if held < least + SPARE || tried.elapsed() < pause {
+        let clients = hub.sizes().connections;
+        if !need.is_there(held, clients, Instant::now()) {
             continue;
         }
-        // Some milliseconds for a heap of a hundred MiB: not on a thread that carries connections.
         let _ = tokio::task::spawn_blocking(trim).await;
-        tried = Instant::now();
         let left = resident().unwrap_or(held);
-        pause = match left > held - held / 10 {
-            true => (pause * 2).min(SELDOM),
+        need.was_tried(held, left, clients, Instant::now());
+        tracing::debug!(before = held, after = left, "gave memory back");
+    }
+}
+
+/// When it is worth a try.
+#[derive(Debug, Default)]
+struct Need {
+    /// The least that the process has held, in bytes.
+    least: Option<u64>,
+    tried: Option<Tried>,
+}
+
+/// The last time.
+#[derive(Debug)]
+struct Tried {
+    at: Instant,
+    /// How long the next one waits.
+    pause: Duration,
+    /// Bytes that the process held then.
+    left: u64,
+    /// Most clients since.
+    clients: u64,
+}
+
+impl Need {
+    fn is_there(&mut self, held: u64, clients: u64, now: Instant) -> bool {
+        let least = *self
+            .least
+            .insert(self.least.map_or(held, |least| least.min(held)));
+        if held < least + SPARE {
+            return false;
+        }
+        let Some(tried) = &mut self.tried else {
+            return true;
+        };
+        tried.clients = tried.clients.max(clients);
+        if held >= tried.left + SPARE || clients + MANY <= tried.clients {
+            tried.pause = INTERVAL;
+        }
+        now >= tried.at + tried.pause
+    }
+
+    fn was_tried(&mut self, held: u64, left: u64, clients: u64, now: Instant) {
+        let last = self.tried.as_ref().map_or(INTERVAL, |tried| tried.pause);
+        let pause = match left > held - held / 10 {
+            true => (last * 2).min(SELDOM),
             false => INTERVAL,
         };
-        tracing::debug!(before = held, after = left, "gave memory back");
+        self.tried = Some(Tried {
+            at: now,
+            pause,
+            left,
+            clients,
+        });
     }
 }
 
@@ -69,3 +121,47 @@ fn resident() -> Option<u64> {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Looks every [`INTERVAL`], so many times, at a process whose memory stays as it is whatever is tried.
+    fn tries(need: &mut Need, now: &mut Instant, looks: u32, held: u64, clients: u64) -> Vec<u32> {
+        let looks = (0..looks).filter(|_| {
+            *now += INTERVAL;
+            let is_there = need.is_there(held, clients, *now);
+            if is_there {
+                need.was_tried(held, held, clients, *now);
+            }
+            is_there
+        });
+        looks.collect()
+    }
+
+    #[test]
+    fn a_process_that_needs_its_memory_is_asked_less_and_less_often() {
+        let (mut need, mut now) = (Need::default(), Instant::now());
+        assert!(tries(&mut need, &mut now, 100, 10 * MIB, 0).is_empty());
+        let hour = 720;
+        let tried = tries(&mut need, &mut now, hour, 60 * MIB, 0);
+        assert_eq!(tried, [0, 2, 6, 14, 30, 62, 126, 246, 366, 486, 606]);
+    }
+
+    #[test]
+    fn growth_and_many_who_leave_are_worth_a_try_at_once() {
+        let (mut need, mut now) = (Need::default(), Instant::now());
+        need.is_there(10 * MIB, 0, now);
+        assert!(!tries(&mut need, &mut now, 720, 60 * MIB, 5_000).is_empty());
+        let tried = tries(&mut need, &mut now, 5, 60 * MIB, 4_001);
+        assert!(tried.is_empty(), "{tried:?}");
+        let tried = tries(&mut need, &mut now, 20, 60 * MIB, 4_000);
+        assert_eq!(tried, [0, 2, 6, 14]);
+        let tried = tries(&mut need, &mut now, 4, 76 * MIB, 4_000);
+        assert_eq!(tried, [0, 2]);
+        need.was_tried(76 * MIB, 20 * MIB, 0, now);
+        assert!(tries(&mut need, &mut now, 720, 20 * MIB, 0).is_empty());
+    }
+}

@@ -118,7 +118,7 @@ pub async fn run(
     hub.listen(listener, site);
     tokio::select! {
         () = stops => {}
-        () = memory::give_back() => {}
+        () = memory::give_back(&hub) => {}
         () = look_after(&hub, database.as_ref(), &mut owed) => {}
     }
     drop(stop_work);
