@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use reverb_core::app_store::MemoryApps;
 use reverb_core::clock::{Clock, SystemClock};
+use reverb_core::hub::Hub;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::client::Client;
 use crate::harness::{House, app, soon};
+use crate::wire::Wire;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_is_asked_to_reconnect_and_nobody_is_let_in_any_more() {
@@ -127,25 +131,56 @@ async fn a_busy_backend_is_told_that_its_connection_ends() {
     }
 }
 
-/// One shard's peer, and one that the service below a site has: neither keeps the hub longer than it may take.
+/// One shard's peer, one that the service below a site has, and one that comes to it meanwhile: none keeps the hub longer
+/// than it may take.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_never_finishes_a_request_is_cut_off_in_the_end() {
     let house = House::plain().await;
     let mut client = house.client().await;
-    let mut stalled = Vec::new();
-    for path in ["/apps/app-id/events?auth_key=app-key", "/elsewhere"] {
-        let mut peer = TcpStream::connect(house.address).await.expect("it listens");
-        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{{");
-        peer.write_all(head.as_bytes()).await.expect("sent");
-        stalled.push(peer);
-    }
-    // Both are being read.
+    let begun = async |path: &str, rest: &str| {
+        let mut peer = house.wire().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\n{rest}");
+        peer.send(&head).await;
+        peer
+    };
+    let stalled = "Content-Length: 10\r\n\r\n{";
+    let _own = begun("/apps/app-id/events?auth_key=app-key", stalled).await;
+    let _served = begun("/elsewhere", stalled).await;
+    let mut late = begun("/elsewhere", "").await;
+    // All have been read.
     client.ping().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let start = SystemClock.now();
-    house.hub.drain(Duration::from_millis(500)).await;
+    let draining = house.hub.drain(Duration::from_millis(500));
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        late.send(stalled).await;
+    };
+    tokio::join!(draining, late);
     let took = SystemClock.now() - start;
     assert!(took < Duration::from_secs(8), "{took:?}");
     client.expect_close(4200, "").await;
+}
+
+/// Whoever holds no hub any more may still owe an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_answered_though_the_hub_has_gone() {
+    let hub = Hub::builder(MemoryApps::new([app()])).build();
+    let hub = hub.expect("a hub");
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("an address");
+    let (asked, mut is_asked) = tokio::sync::mpsc::channel(1);
+    let slow = move || async move {
+        asked.send(()).await.expect("the test waits");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        "done"
+    };
+    hub.listen(socket, Router::new().route("/slow", get(slow)));
+    let mut peer = Wire::connect(address).await;
+    peer.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    soon(is_asked.recv()).await;
+    drop(hub);
+    assert_eq!(peer.reply().await.body, "done");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app_store::BoxError;
 use crate::wire::Peer;
@@ -33,7 +34,7 @@ pub(crate) struct Listener {
     /// Serves a connection that is no WebSocket and no plain publish.
     site: Box<dyn Fn(Rewind, SocketAddr, Drains) + Send + Sync>,
     /// Heard by every connection that is served.
-    drains: watch::Sender<Option<Duration>>,
+    drains: watch::Sender<Option<Instant>>,
 }
 
 /// A socket that listens.
@@ -44,8 +45,11 @@ struct Open {
     early: u32,
 }
 
-/// Hears that the hub drains, and how long what is under way may take.
-type Drains = watch::Receiver<Option<Duration>>;
+/// Hears that the hub drains, and until when what is under way may take.
+type Drains = watch::Receiver<Option<Instant>>;
+
+/// How long requests under way may take when the hub has ended without being drained.
+const LAST_REQUESTS: Duration = Duration::from_secs(30);
 
 impl Listener {
     /// Accepts from `socket`; `site` answers every request that the shards leave.
@@ -104,7 +108,7 @@ impl Listener {
     /// Turns newcomers away, and tells the connections that the site serves to finish what they do in this time.
     pub(super) fn drain(&self, grace: Duration) {
         self.socket.lock().take();
-        self.drains.send_replace(Some(grace));
+        self.drains.send_replace(Some(Instant::now() + grace));
     }
 
     /// How many connections the site serves.
@@ -142,21 +146,22 @@ where
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(site))
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let grace = async {
-        let drains = drains.wait_for(Option::is_some).await;
-        drains.ok().and_then(|grace| *grace).unwrap_or_default()
+    let draining = async {
+        let until = drains.wait_for(Option::is_some).await;
+        let until = until.ok().and_then(|until| *until);
+        until.unwrap_or_else(|| Instant::now() + LAST_REQUESTS)
     };
     let ended = tokio::select! {
         // First of all the request that was read already: before that hyper has nothing to finish.
         biased;
         ended = connection.as_mut() => Ok(ended),
-        grace = grace => Err(grace),
+        until = draining => Err(until),
     };
     let ended = match ended {
         Ok(ended) => ended,
-        Err(grace) => {
+        Err(until) => {
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(grace, connection)
+            tokio::time::timeout_at(until, connection)
                 .await
                 .unwrap_or(Ok(()))
         }
