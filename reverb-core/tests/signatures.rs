@@ -181,6 +181,11 @@ fn every_sdks_way_to_encode_is_understood() {
         ("info=a,b", "info%5B0%5D=a&info%5B1%5D=b"),
         ("info=a,b", "info[]=a&info[]=b"),
         ("info=a", "INFO=a"),
+        // Of eleven items the last does not come after the second.
+        (
+            "info=a,b,c,d,e,f,g,h,i,j,k",
+            "info[0]=a&info[1]=b&info[2]=c&info[3]=d&info[4]=e&info[5]=f&info[6]=g&info[7]=h&info[8]=i&info[9]=j&info[10]=k",
+        ),
     ];
     for (signed, sent) in cases {
         let signature = sign(&format!("GET\n{path}\n{base}&{signed}"));

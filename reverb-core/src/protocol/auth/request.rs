@@ -174,23 +174,27 @@ impl<'a> Query<'a> {
                     decode(value, plus_is_space),
                 )
             }));
-            // The order in which they came decides among the items of a list.
-            pairs.sort_by(|a, b| a.0.cmp(&b.0));
             pairs
         };
-        let pairs = read(true);
+        let mut pairs = read(true);
         let is_list = |key: &str| key.ends_with(']');
+        // Before they are sorted, where `k[10]` comes before `k[2]`.
+        let joined = pairs
+            .iter()
+            .any(|(key, _)| is_list(key))
+            .then(|| join_lists(&pairs));
+        sort(&mut pairs);
         if let Some(twice) = pairs
             .windows(2)
             .find(|two| two[0].0 == two[1].0 && !is_list(&two[0].0))
         {
             return Err(Unauthorized::Twice(shortened(&twice[0].0)));
         }
-        let plus_literal = (!is_plain && query.contains('+')).then(|| read(false));
-        let joined = pairs
-            .iter()
-            .any(|(key, _)| is_list(key))
-            .then(|| join_lists(&pairs));
+        let plus_literal = (!is_plain && query.contains('+')).then(|| {
+            let mut pairs = read(false);
+            sort(&mut pairs);
+            pairs
+        });
         Ok(Self {
             pairs,
             plus_literal,
@@ -238,6 +242,12 @@ fn pieces(query: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Those with one key, as the items of a list may be, stay in the order in which they came.
+fn sort(pairs: &mut Pairs<'_>) {
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+}
+
+/// Puts the items of each list together, in the order in which they came.
 fn join_lists<'a>(pairs: &Pairs<'a>) -> Pairs<'a> {
     let mut joined: Pairs<'a> = Vec::new();
     for (key, value) in pairs {
@@ -250,7 +260,7 @@ fn join_lists<'a>(pairs: &Pairs<'a>) -> Pairs<'a> {
             None => joined.push((name.to_owned().into(), value.clone())),
         }
     }
-    joined.sort_by(|a, b| a.0.cmp(&b.0));
+    sort(&mut joined);
     joined
 }
 
