@@ -80,6 +80,12 @@ impl Wire {
         }
     }
 
+    /// Has the kernel keep little of what is not read yet, whatever it does on this machine.
+    pub(crate) fn keep_little(&self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_recv_buffer_size(64 * 1024).expect("a setting");
+    }
+
     /// Shakes hands for this path, and takes the answer. What follows it in the same segment comes along.
     pub(crate) async fn shake_hands(&mut self, path: &str, and: &[u8]) -> Reply {
         let mut bytes = handshake(path).into_bytes();

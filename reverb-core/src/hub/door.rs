@@ -219,17 +219,17 @@ impl Shard {
             app_id,
             request,
             is_batch,
+            is_tls,
         } = *publish;
         let shared = self.shared.clone();
         let Some(found) = shared.apps.known_by_id(app_id) else {
             return self.look_up(slot, app_id);
         };
-        // Whether it came by TLS is not read here.
-        if matches!(&found, Ok(Some(app)) if app.force_tls) {
-            return Dealt::NotHere;
-        }
         let accepted = found.map_err(ApiError::from).and_then(|app| {
             let app = app.ok_or_else(|| ApiError::no_app(app_id))?;
+            if app.force_tls && !is_tls {
+                return Err(ApiError::not_by_tls());
+            }
             shared.check_signed(&app, &request)?;
             Accepted::read(&shared, app, request.body, is_batch, self.now)
         });

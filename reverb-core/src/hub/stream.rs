@@ -27,11 +27,14 @@ pub(super) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
     let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
 }
 
-/// Whether somebody has done so.
+/// Whether somebody has done so, or better.
 pub(super) fn is_prepared<'a>(socket: impl Into<SockRef<'a>>) -> bool {
     let socket = socket.into();
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if !socket.tcp_notsent_lowat().is_ok_and(|bytes| bytes > 0) {
+    if !socket
+        .tcp_notsent_lowat()
+        .is_ok_and(|bytes| (1..=MOST_UNSENT).contains(&bytes))
+    {
         return false;
     }
     socket.tcp_nodelay().unwrap_or_default()

@@ -43,6 +43,8 @@ pub(crate) struct Publish<'a> {
     pub(crate) app_id: &'a str,
     pub(crate) request: auth::Request<'a>,
     pub(crate) is_batch: bool,
+    /// Whether it came by TLS, as a believed proxy says.
+    pub(crate) is_tls: bool,
 }
 
 /// Reads the request at the front of `input`, for a server whose paths begin with `prefix`. Returns the bytes it takes.
@@ -108,10 +110,10 @@ pub(crate) fn read<'a>(
     if is_too_large && inner.starts_with("/apps/") {
         return (input.len(), Request::Refuse(ApiError::large_body()));
     }
+    let is_tls = || is_trusted && header("x-forwarded-proto").is_some_and(upgrade::is_tls);
     if method == "GET" && version == 1 && length == Length::None && header("upgrade").is_some() {
-        let is_tls = is_trusted && header("x-forwarded-proto").is_some_and(upgrade::is_tls);
         let lines = request.headers.iter().map(|line| (line.name, line.value));
-        return match Knock::read(inner, query, is_tls, lines) {
+        return match Knock::read(inner, query, is_tls(), lines) {
             Ok(mut knock) => {
                 knock.request = shown_from.map(|peer| Box::new(parts(&request, peer)));
                 (head, Request::Knock(Box::new(knock)))
@@ -139,20 +141,18 @@ pub(crate) fn read<'a>(
     let Some(body) = input.get(head..head + length) else {
         return (0, Request::More { has_head: true });
     };
-    let request = auth::Request {
-        method,
-        path,
-        query,
-        body,
+    let publish = Publish {
+        app_id,
+        request: auth::Request {
+            method,
+            path,
+            query,
+            body,
+        },
+        is_batch,
+        is_tls: is_tls(),
     };
-    (
-        head + length,
-        Request::Publish(Publish {
-            app_id,
-            request,
-            is_batch,
-        }),
-    )
+    (head + length, Request::Publish(publish))
 }
 
 /// The head as others like to have it. What cannot stand there, as a header that is no text, is left out.

@@ -36,7 +36,7 @@ fn numbers(text: &str) -> (u64, u128) {
 #[test]
 fn the_kernel_holds_little_for_a_reader_that_stalls() {
     let server = Server::start();
-    let mut stalled = Client::enter(&server, &shop());
+    let mut stalled = Client::enter_on(Wire::narrow(&server), &shop());
     stalled.subscribe("stall");
     let mut backend = Backend::of(&server, &shop());
     (0..100).for_each(|n| backend.publish("stall", "e", &numbered(n, 0)));
