@@ -13,12 +13,15 @@ const SPARE: u64 = 16 << 20;
 const MANY: u64 = 1_000;
 /// Who holds much because it needs it is asked less and less often, down to this.
 const SELDOM: Duration = Duration::from_secs(600);
+/// The same while there is reason to hope.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Gives memory back that was freed. glibc keeps it for later, which after a storm is most of what the process holds; how
 /// much that is it does not say, so it is tried when the process has grown.
 ///
 /// While it works nobody gets memory of the heap in question: some milliseconds for a hundred MiB, some tens if it is full
-/// of holes. So it is tried seldom where it was of no use, until the process grows again or many clients have gone.
+/// of holes. So it is tried less and less often while the process stays large, but again within a minute when it has grown
+/// further or many clients have gone.
 ///
 /// Cancel safe; it never resolves.
 pub async fn give_back(hub: &Hub) {
@@ -36,7 +39,7 @@ pub async fn give_back(hub: &Hub) {
         }
         let _ = tokio::task::spawn_blocking(trim).await;
         let left = resident().unwrap_or(held);
-        need.was_tried(held, left, clients, Instant::now());
+        need.was_tried(left, clients, Instant::now());
         tracing::debug!(before = held, after = left, "gave memory back");
     }
 }
@@ -46,10 +49,11 @@ pub async fn give_back(hub: &Hub) {
 struct Need {
     /// The least that the process has held, in bytes.
     least: Option<u64>,
+    /// None while the process is small.
     tried: Option<Tried>,
 }
 
-/// The last time.
+/// The last try.
 #[derive(Debug)]
 struct Tried {
     at: Instant,
@@ -67,6 +71,7 @@ impl Need {
             .least
             .insert(self.least.map_or(held, |least| least.min(held)));
         if held < least + SPARE {
+            self.tried = None;
             return false;
         }
         let Some(tried) = &mut self.tried else {
@@ -74,20 +79,16 @@ impl Need {
         };
         tried.clients = tried.clients.max(clients);
         if held >= tried.left + SPARE || clients + MANY <= tried.clients {
-            tried.pause = INTERVAL;
+            tried.pause = tried.pause.min(SOON);
         }
         now >= tried.at + tried.pause
     }
 
-    fn was_tried(&mut self, held: u64, left: u64, clients: u64, now: Instant) {
+    fn was_tried(&mut self, left: u64, clients: u64, now: Instant) {
         let last = self.tried.as_ref().map_or(INTERVAL, |tried| tried.pause);
-        let pause = match left > held - held / 10 {
-            true => (last * 2).min(SELDOM),
-            false => INTERVAL,
-        };
         self.tried = Some(Tried {
             at: now,
-            pause,
+            pause: (last * 2).min(SELDOM),
             left,
             clients,
         });
@@ -134,7 +135,7 @@ mod tests {
             *now += INTERVAL;
             let is_there = need.is_there(held, clients, *now);
             if is_there {
-                need.was_tried(held, held, clients, *now);
+                need.was_tried(held, clients, *now);
             }
             is_there
         });
@@ -151,17 +152,43 @@ mod tests {
     }
 
     #[test]
-    fn growth_and_many_who_leave_are_worth_a_try_at_once() {
+    fn growth_and_many_who_leave_are_worth_a_try_within_a_minute() {
         let (mut need, mut now) = (Need::default(), Instant::now());
         need.is_there(10 * MIB, 0, now);
         assert!(!tries(&mut need, &mut now, 720, 60 * MIB, 5_000).is_empty());
         let tried = tries(&mut need, &mut now, 5, 60 * MIB, 4_001);
         assert!(tried.is_empty(), "{tried:?}");
-        let tried = tries(&mut need, &mut now, 20, 60 * MIB, 4_000);
-        assert_eq!(tried, [0, 2, 6, 14]);
-        let tried = tries(&mut need, &mut now, 4, 76 * MIB, 4_000);
-        assert_eq!(tried, [0, 2]);
-        need.was_tried(76 * MIB, 20 * MIB, 0, now);
-        assert!(tries(&mut need, &mut now, 720, 20 * MIB, 0).is_empty());
+        // The last one is longer than a minute ago.
+        let tried = tries(&mut need, &mut now, 40, 60 * MIB, 4_000);
+        assert_eq!(tried, [0, 24]);
+        let tried = tries(&mut need, &mut now, 12, 76 * MIB, 4_000);
+        assert_eq!(tried, [0]);
+    }
+
+    /// What it gives back is taken again at once: that is no use either.
+    #[test]
+    fn a_heap_that_breathes_is_left_alone_as_well() {
+        let (mut need, mut now) = (Need::default(), Instant::now());
+        need.is_there(10 * MIB, 0, now);
+        let hour = 720;
+        let tried = (0..hour).filter(|_| {
+            now += INTERVAL;
+            let is_there = need.is_there(90 * MIB, 0, now);
+            if is_there {
+                need.was_tried(60 * MIB, 0, now);
+            }
+            is_there
+        });
+        let tried = tried.count();
+        assert!(tried <= 64, "{tried} times in an hour");
+    }
+
+    #[test]
+    fn a_process_that_has_been_small_is_asked_at_once() {
+        let (mut need, mut now) = (Need::default(), Instant::now());
+        need.is_there(10 * MIB, 0, now);
+        assert!(!tries(&mut need, &mut now, 720, 60 * MIB, 0).is_empty());
+        assert!(tries(&mut need, &mut now, 1, 20 * MIB, 0).is_empty());
+        assert_eq!(tries(&mut need, &mut now, 3, 60 * MIB, 0), [0, 2]);
     }
 }
