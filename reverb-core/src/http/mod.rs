@@ -28,7 +28,7 @@ use crate::protocol::App;
 use crate::protocol::auth::{self, Query};
 use crate::wire::BODY_TIMEOUT;
 use crate::wire::error::{ApiError, MOST_BODY};
-use crate::wire::upgrade::{Knock, NoHandshake};
+use crate::wire::upgrade::{self, Knock, NoHandshake};
 
 use self::answer::{json, response};
 use self::route::{Action, Route};
@@ -193,11 +193,11 @@ impl HubService {
 
     /// Whether a request came by TLS, as far as the host or a believed proxy says.
     fn is_tls<B>(&self, request: &Request<B>) -> bool {
-        let forwarded = request.headers().get("x-forwarded-proto");
-        let forwarded = forwarded.and_then(|value| value.to_str().ok());
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
-        request.extensions().get::<Secure>().is_some()
-            || self.shared.settings.is_tls(peer, forwarded)
+        let (said, settings) = (request.extensions(), &self.shared.settings);
+        let is_believed = || said.get().is_some_and(|Peer(peer)| settings.trusts(*peer));
+        let forwarded = || request.headers().get("x-forwarded-proto")?.to_str().ok();
+        said.get::<Secure>().is_some()
+            || (is_believed() && forwarded().is_some_and(upgrade::is_tls))
     }
 
     /// Whether a client wants in, or somebody looks where clients come in.

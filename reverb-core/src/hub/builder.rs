@@ -71,12 +71,6 @@ impl Settings {
             .iter()
             .any(|net| net.contains(&peer.ip().to_canonical()))
     }
-
-    /// Whether the client came by TLS, as far as a believed proxy says.
-    pub(crate) fn is_tls(&self, peer: Option<SocketAddr>, forwarded: Option<&str>) -> bool {
-        peer.is_some_and(|peer| self.trusts(peer))
-            && forwarded.is_some_and(crate::wire::upgrade::is_tls)
-    }
 }
 
 /// Why there is no hub.
