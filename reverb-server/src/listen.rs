@@ -11,11 +11,6 @@ use tokio::net::TcpListener;
 /// back at once, a short queue turns some of them away.
 const BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel takes for a peer beyond what it can send at once. It would take 4 MiB; what waits with us is
-/// bounded, and counted.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MOST_UNSENT: u32 = 128 * 1024;
-
 /// Why nobody can come in.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,7 +91,7 @@ fn open(address: SocketAddr, defer: Duration) -> io::Result<TcpListener> {
     // have to set it on each of them.
     socket.set_tcp_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
+    let _ = socket.set_tcp_notsent_lowat(reverb_core::hub::MOST_UNSENT);
     socket.bind(&address.into())?;
     // It only saves work: a system that cannot do it serves as well.
     let _ = defer_accept(&socket, defer);

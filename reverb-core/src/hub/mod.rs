@@ -93,6 +93,7 @@ pub use self::builder::{BuildError, HubBuilder, IpNet};
 pub use self::channel_events::ChannelEvents;
 pub(crate) use self::desk::Desk;
 pub(crate) use self::directory::Directory;
+pub use self::stream::MOST_UNSENT;
 
 /// All connections of all apps. A clone is another handle to the same hub; when the last one is dropped, its tasks end.
 /// ```no_run
@@ -205,7 +206,7 @@ impl Hub {
     }
 
     /// Accepts connections from this socket: the quickest way in. `site` answers what is neither a client nor a plain
-    /// publish; [`Self::service`] will do. `TCP_NODELAY` and, on Linux, a `TCP_NOTSENT_LOWAT` of 128 KiB are set on the
+    /// publish; [`Self::service`] will do. `TCP_NODELAY` and, on Linux, a `TCP_NOTSENT_LOWAT` of [`MOST_UNSENT`] are set on the
     /// socket, and on what waits in its queue already.
     ///
     /// The site lives as long as the hub, and so must not hold a `Hub` itself, or neither ever ends: give it an

@@ -12,9 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// Bytes that the kernel takes for a peer beyond what it can send at once. It would take 4 MiB.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const MOST_UNSENT: u32 = 128 * 1024;
+/// Bytes that the kernel takes for a client beyond what it can send at once: the `TCP_NOTSENT_LOWAT` of every TCP
+/// connection of a hub on Linux. It would take 4 MiB; what waits in the hub is bounded, and counted.
+///
+/// [`Hub::listen`](super::Hub::listen) sets it. Who sets it, and `TCP_NODELAY`, before the socket listens saves two system
+/// calls for each of the first connections.
+pub const MOST_UNSENT: u32 = 128 * 1024;
 
 /// Sets what every connection needs. What is accepted from a socket that listens inherits it. A system that cannot do it
 /// serves as well.
@@ -22,7 +25,6 @@ pub(super) fn prepare<'a>(socket: impl Into<SockRef<'a>>) {
     let socket = socket.into();
     // Small frames must not wait for each other's acknowledgement.
     let _ = socket.set_tcp_nodelay(true);
-    // What a peer does not take waits here, where it is bounded and counted, not in the kernel.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = socket.set_tcp_notsent_lowat(MOST_UNSENT);
 }
